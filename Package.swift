@@ -1,0 +1,103 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Settings every target of ours compiles with: Swift 6 mode, explicit existentials, imports that
+/// do not leak, strict memory safety (each unsafe use is spelled out), and no tolerated warning.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
+]
+
+/// Tests reach the same code without spelling out their own pointer use.
+let testing: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .treatAllWarnings(as: .error),
+]
+
+let argumentParser: Target.Dependency = .product(
+    name: "ArgumentParser", package: "swift-argument-parser")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let flyingFox: Target.Dependency = .product(name: "FlyingFox", package: "FlyingFox")
+let flyingSocks: Target.Dependency = .product(name: "FlyingSocks", package: "FlyingFox")
+
+func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: testing)
+}
+
+let package = Package(
+    name: "twinport",
+    products: [
+        .executable(name: "twinport", targets: ["twinport"]),
+        .executable(name: "twinport-agent", targets: ["twinport-agent"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
+    ],
+    targets: [
+        .systemLibrary(
+            name: "CLibuv", pkgConfig: "libuv",
+            providers: [.apt(["libuv1-dev"]), .brew(["libuv"])]),
+        .target(name: "CKernel"),
+
+        // Pure: no I/O, no loop, no Foundation.
+        library("Addresses"),
+        library("Wire", ["Addresses"]),
+
+        // The machine room: loop, descriptors, what listens.
+        library("EventLoop", ["CLibuv"]),
+        library("Sockets", ["Addresses", "CKernel", "EventLoop"]),
+        library("Listeners", ["Addresses", "CKernel", "EventLoop", "Sockets"]),
+
+        // The work: one session over one transport, mirrors and flows on top of it.
+        library("Tunnel", ["Addresses", "EventLoop", "Sockets", "Wire", deque, logging]),
+        library(
+            "Mirroring",
+            ["Addresses", "EventLoop", "Listeners", "Sockets", "Tunnel", "Wire", deque, logging]),
+
+        // What people touch.
+        library("Settings", ["Addresses", yams]),
+        library("Control", ["Addresses", flyingFox, flyingSocks]),
+
+        // The two sides, and their command lines.
+        library(
+            "HostHelper",
+            [
+                "Addresses", "Control", "EventLoop", "Listeners", "Mirroring", "Settings",
+                "Sockets", "Tunnel", "Wire", logging,
+            ]),
+        library(
+            "GuestAgent",
+            [
+                "Addresses", "EventLoop", "Listeners", "Mirroring", "Sockets", "Tunnel", "Wire",
+                logging,
+            ]),
+        .executableTarget(
+            name: "twinport",
+            dependencies: [
+                "Addresses", "Control", "HostHelper", "Settings", argumentParser, logging,
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "twinport-agent",
+            dependencies: ["GuestAgent", argumentParser, logging],
+            swiftSettings: strict),
+
+        tests("AddressesTests", ["Addresses"]),
+        tests("EventLoopTests", ["EventLoop"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,44 @@
+#define _GNU_SOURCE
+#include "CKernel.h"
+
+#include <errno.h>
+
+_Static_assert(sizeof(struct ckernel_mmsghdr) == sizeof(struct mmsghdr), "mmsghdr");
+_Static_assert(offsetof(struct ckernel_mmsghdr, msg_len) == offsetof(struct mmsghdr, msg_len), "mmsghdr");
+_Static_assert(sizeof(struct ckernel_in_pktinfo) == sizeof(struct in_pktinfo), "in_pktinfo");
+_Static_assert(
+    offsetof(struct ckernel_in_pktinfo, ipi_addr) == offsetof(struct in_pktinfo, ipi_addr), "in_pktinfo");
+_Static_assert(sizeof(struct ckernel_in6_pktinfo) == sizeof(struct in6_pktinfo), "in6_pktinfo");
+
+int ckernel_accept(int fd, struct sockaddr *address, socklen_t *length) {
+    return accept4(fd, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+int ckernel_recvmmsg(int fd, struct ckernel_mmsghdr *messages, unsigned int count) {
+    return recvmmsg(fd, (struct mmsghdr *)messages, count, MSG_DONTWAIT, NULL);
+}
+
+int ckernel_sendmmsg(int fd, struct ckernel_mmsghdr *messages, unsigned int count) {
+    return sendmmsg(fd, (struct mmsghdr *)messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+struct cmsghdr *ckernel_cmsg_first(struct msghdr *message) { return CMSG_FIRSTHDR(message); }
+
+struct cmsghdr *ckernel_cmsg_next(struct msghdr *message, struct cmsghdr *current) {
+    return CMSG_NXTHDR(message, current);
+}
+
+unsigned char *ckernel_cmsg_data(struct cmsghdr *header) { return CMSG_DATA(header); }
+
+size_t ckernel_cmsg_space(size_t length) { return CMSG_SPACE(length); }
+
+size_t ckernel_cmsg_len(size_t length) { return CMSG_LEN(length); }
+
+int ckernel_peer_credentials(int fd, uid_t *uid, pid_t *pid) {
+    struct ucred credentials;
+    socklen_t length = sizeof credentials;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return -1;
+    *uid = credentials.uid;
+    *pid = credentials.pid;
+    return 0;
+}

@@ -1,0 +1,106 @@
+internal import CLibuv
+
+// # The loop
+//
+// One libuv loop, owned by one thread. Everything a `Loop` hands out (pollers, timers, …) belongs to
+// the thread that runs it and is not `Sendable`; the compiler then keeps other threads away. The one
+// door in from outside is `Mailbox`.
+//
+// ## Who keeps a handle alive
+//
+// libuv wants handle memory at a stable address until its close callback has run, which is one loop
+// turn after `uv_close`. Each wrapper therefore allocates its handle, gives libuv a +1 reference to
+// itself when the handle is initialised, and takes it back in the close callback. An owner may drop a
+// wrapper at any time after `close()`; libuv's own reference covers the rest. A wrapper dropped
+// *without* `close()` stays alive and active: that is a leak, and `Loop.close()` reports it by
+// trapping, so a test finds it.
+//
+// ## The end of a turn
+//
+// Handlers registered with `onTurnEnd` run after all I/O callbacks of a turn and before the loop
+// sleeps. The tunnel writes there: what a turn produced leaves in one system call.
+
+/// A libuv event loop. Owned by the thread that runs it; not `Sendable`.
+@safe public final class Loop {
+    let raw: UnsafeMutablePointer<uv_loop_t>
+    private var turnEnd: TurnEnd?
+    private var isClosed = false
+
+    /// Allocates a loop.
+    ///
+    /// - Throws: ``LoopError`` when the kernel has no descriptor or memory left for it.
+    public init() throws(LoopError) {
+        unsafe raw = .allocate(capacity: 1)
+        let status = unsafe uv_loop_init(raw)
+        guard status == 0 else {
+            unsafe raw.deallocate()
+            throw LoopError(call: "uv_loop_init", status: status)
+        }
+    }
+
+    /// Runs until ``stop()`` is called or no active handle is left.
+    public func run() {
+        _ = unsafe uv_run(raw, UV_RUN_DEFAULT)
+    }
+
+    /// Runs one turn without sleeping. For tests.
+    ///
+    /// - Returns: Whether active handles remain.
+    @discardableResult
+    public func runOnce(waiting: Bool = false) -> Bool {
+        unsafe uv_run(raw, waiting ? UV_RUN_ONCE : UV_RUN_NOWAIT) != 0
+    }
+
+    /// Makes ``run()`` return after the current turn.
+    public func stop() {
+        unsafe uv_stop(raw)
+    }
+
+    /// Monotonic time in milliseconds as of the start of this turn (`uv_now`). Cheap, coarse.
+    public var now: UInt64 { unsafe uv_now(raw) }
+
+    /// Monotonic time in nanoseconds, read from the clock at each call (`uv_hrtime`).
+    public static var nanoseconds: UInt64 { uv_hrtime() }
+
+    /// Calls `handler` at the end of every turn, after I/O callbacks and before sleeping. One handler
+    /// per loop: the tunnel's pump.
+    public func onTurnEnd(_ handler: @escaping () -> Void) throws(LoopError) {
+        precondition(turnEnd == nil, "a loop has one turn-end handler")
+        turnEnd = try TurnEnd(loop: self, handler: handler)
+    }
+
+    /// Releases the loop. Every handle must have been closed before; pending close callbacks run here.
+    ///
+    /// A handle that is still open is a programming error and traps with its type.
+    public func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        turnEnd?.close()
+        turnEnd = nil
+        // Close callbacks of handles closed just now are still due.
+        for _ in 0..<8 where unsafe uv_loop_alive(raw) != 0 {
+            _ = unsafe uv_run(raw, UV_RUN_NOWAIT)
+        }
+        _ = unsafe uv_run(raw, UV_RUN_NOWAIT)
+        let status = unsafe uv_loop_close(raw)
+        precondition(status == 0, "a handle outlived its loop")
+    }
+
+    deinit {
+        precondition(isClosed, "Loop dropped without close()")
+        unsafe raw.deallocate()
+    }
+}
+
+/// A libuv call that failed.
+public struct LoopError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The libuv function.
+    public let call: String
+    /// libuv's status: a negated errno on Unix.
+    public let status: Int32
+
+    /// libuv's own words for the status.
+    public var description: String {
+        unsafe "\(call): \(String(cString: uv_strerror(status)))"
+    }
+}

@@ -1,0 +1,61 @@
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
+
+/// A system call that failed.
+public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The call, as `bind`.
+    public let call: String
+    /// The errno it left.
+    public let code: Int32
+
+    /// Joins a call's name and an errno.
+    public init(_ call: String, _ code: Int32) {
+        self.call = call
+        self.code = code
+    }
+
+    /// The call and the C library's words for the errno, as `bind: Address already in use`.
+    public var description: String { "\(call): \(Self.text(of: code))" }
+
+    /// The C library's words for an errno.
+    public static func text(of code: Int32) -> String {
+        unsafe String(cString: strerror(code))
+    }
+}
+
+/// Runs a system call again for as long as a signal interrupts it.
+///
+/// - Returns: The call's result, never negative.
+/// - Throws: ``SystemError`` with the errno of any other failure.
+@discardableResult
+@inline(__always)
+func retrying<Result: SignedInteger>(
+    _ call: String, _ body: () -> Result
+) throws(SystemError) -> Result {
+    while true {
+        let result = body()
+        if result >= 0 { return result }
+        let code = errno
+        if code != EINTR { throw SystemError(call, code) }
+    }
+}
+
+/// Runs a system call that must not block. Interrupted calls are repeated.
+///
+/// - Returns: The call's result, or nil when it would have blocked (EAGAIN).
+/// - Throws: ``SystemError`` with the errno of any other failure.
+@inline(__always)
+func nonBlocking<Result: SignedInteger>(
+    _ call: String, _ body: () -> Result
+) throws(SystemError) -> Result? {
+    while true {
+        let result = body()
+        if result >= 0 { return result }
+        let code = errno
+        if code == EAGAIN || code == EWOULDBLOCK { return nil }
+        if code != EINTR { throw SystemError(call, code) }
+    }
+}
