@@ -1,0 +1,106 @@
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
+
+/// A fixed block of bytes between one reader and one writer: `[consumed | readable | free]`.
+///
+/// Sockets read into the free part and write from the readable part without a copy; frame headers are
+/// reserved first and filled in once the length is known. This file is where the hot path's pointers
+/// live, and the only one. Not thread-safe; owned by one loop.
+@safe public final class IOBuffer {
+    private let memory: UnsafeMutableRawBufferPointer
+    private var start = 0
+    private var end = 0
+
+    /// Allocates `capacity` bytes. Pages are not touched before they are used.
+    public init(capacity: Int) {
+        unsafe memory = .allocate(byteCount: capacity, alignment: 64)
+    }
+
+    deinit {
+        unsafe memory.deallocate()
+    }
+
+    /// How many bytes can be read.
+    public var count: Int { end - start }
+    /// How many bytes can be added.
+    public var space: Int { unsafe memory.count - end }
+    /// Whether nothing can be read.
+    public var isEmpty: Bool { start == end }
+    /// Where the next byte will be added, for ``patch(_:at:)``.
+    public var mark: Int { end }
+
+    /// Calls `body` with the readable bytes, which it must not keep.
+    public func withReadable<Result, Failure: Error>(
+        _ body: (Span<UInt8>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        let readable = unsafe UnsafeBufferPointer(
+            rebasing: memory.bindMemory(to: UInt8.self)[start..<end])
+        return try unsafe body(readable.span)
+    }
+
+    /// Gives up the first `amount` readable bytes. When nothing is left, all space is free again.
+    public func consume(_ amount: Int) {
+        precondition(amount >= 0 && amount <= count)
+        start += amount
+        if start == end { clear() }
+    }
+
+    /// Forgets everything.
+    public func clear() {
+        start = 0
+        end = 0
+    }
+
+    /// Moves the readable bytes to the front, so that all other space is free.
+    public func compact() {
+        guard start > 0 else { return }
+        unsafe memmove(memory.baseAddress!, memory.baseAddress! + start, count)
+        end -= start
+        start = 0
+    }
+
+    /// Adds an integer in little-endian order. There must be space for it.
+    public func append<Integer: FixedWidthInteger>(_ value: Integer) {
+        let size = MemoryLayout<Integer>.size
+        precondition(space >= size)
+        unsafe memory.storeBytes(of: value.littleEndian, toByteOffset: end, as: Integer.self)
+        end += size
+    }
+
+    /// Adds bytes. There must be space for them.
+    public func append(_ bytes: Span<UInt8>) {
+        precondition(space >= bytes.count)
+        unsafe bytes.withUnsafeBytes { source in
+            guard let base = source.baseAddress else { return }
+            unsafe memcpy(memory.baseAddress! + end, base, source.count)
+        }
+        end += bytes.count
+    }
+
+    /// Overwrites eight bytes added earlier, in little-endian order.
+    public func patch(_ value: UInt64, at offset: Int) {
+        precondition(offset >= start && offset + 8 <= end)
+        unsafe memory.storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt64.self)
+    }
+
+    /// Takes back what was added since `offset`, a former ``mark``.
+    public func truncate(to offset: Int) {
+        precondition(offset >= start && offset <= end)
+        end = offset
+        if start == end { clear() }
+    }
+
+    /// Lets a system call fill up to `limit` free bytes; what it returns counts as added.
+    func fill<Failure: Error>(
+        limit: Int, _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Int?
+    ) throws(Failure) -> Int? {
+        let room = unsafe UnsafeMutableRawBufferPointer(
+            rebasing: memory[end..<(end + min(limit, space))])
+        guard let added = try unsafe body(room) else { return nil }
+        end += added
+        return added
+    }
+}

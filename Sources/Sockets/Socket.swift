@@ -1,0 +1,191 @@
+internal import CKernel
+public import Addresses
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
+
+/// A non-blocking, close-on-exec socket of any family with one owner. Every call that moves bytes or
+/// changes the socket is here or in a sibling file; all of them repeat when a signal interrupts.
+///
+/// A result of nil means "would block": watch the descriptor with a `Poller` and try again.
+public struct Socket: ~Copyable {
+    private let fd: OwnedFD
+
+    /// The descriptor, for a `Poller`. Valid while the socket lives.
+    public var descriptor: Int32 { fd.raw }
+
+    /// Takes over a descriptor.
+    init(taking raw: Int32) {
+        fd = OwnedFD(taking: raw)
+    }
+
+    /// Creates an unbound socket.
+    init(family: Int32, type: Int32) throws(SystemError) {
+        fd = OwnedFD(
+            taking: try retrying("socket") {
+                socket(family, type | Int32(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
+            })
+    }
+
+    // MARK: Bytes
+
+    /// Reads at most `limit` bytes into the free part of `buffer`.
+    ///
+    /// - Returns: How many, 0 at the end of the stream, nil when none are there yet.
+    public borrowing func read(
+        into buffer: IOBuffer, limit: Int = .max
+    ) throws(SystemError) -> Int? {
+        let raw = fd.raw
+        return try unsafe buffer.fill(limit: limit) { room throws(SystemError) in
+            try nonBlocking("recv") { unsafe recv(raw, room.baseAddress, room.count, 0) }
+        }
+    }
+
+    /// Writes as much of `bytes` as the kernel takes (MSG_NOSIGNAL: a closed peer is an error, not a
+    /// signal).
+    ///
+    /// - Returns: How many bytes it took, nil when it takes none now.
+    public borrowing func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int? {
+        let raw = fd.raw
+        return try nonBlocking("send") {
+            unsafe bytes.withUnsafeBytes {
+                unsafe send(raw, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
+        }
+    }
+
+    // MARK: Ends
+
+    /// Sends FIN; reading goes on.
+    public borrowing func shutdownWrite() throws(SystemError) {
+        let raw = fd.raw
+        try retrying("shutdown") { shutdown(raw, Int32(SHUT_WR)) }
+    }
+
+    /// Makes closing send RST and drop unsent bytes (SO_LINGER 0, RFC 9293 §3.10.7 "abort").
+    public borrowing func resetOnClose() {
+        // Fails only on a socket that is dead already.
+        try? setOption(SOL_SOCKET, SO_LINGER, linger(l_onoff: 1, l_linger: 0))
+    }
+
+    /// The pending error (SO_ERROR), which this clears; nil if there is none.
+    public borrowing func takeError(_ call: String) -> SystemError? {
+        guard let code = try? option(SOL_SOCKET, SO_ERROR, as: Int32.self) else {
+            return SystemError(call, EBADF)
+        }
+        return code == 0 ? nil : SystemError(call, code)
+    }
+
+    // MARK: Facts
+
+    /// The inode by which `/proc/net` lists this socket.
+    public borrowing func inode() throws(SystemError) -> UInt64 {
+        var info = stat()
+        let raw = fd.raw
+        try retrying("fstat") { unsafe fstat(raw, &info) }
+        return UInt64(info.st_ino)
+    }
+
+    /// Where the socket is bound.
+    public borrowing func localEndpoint() throws(SystemError) -> Endpoint {
+        let raw = fd.raw
+        return try unsafe readEndpoint("getsockname") { unsafe getsockname(raw, $0, $1) }
+    }
+
+    borrowing func readEndpoint(
+        _ call: String, _ body: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+    ) throws(SystemError) -> Endpoint {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        try retrying(call) {
+            unsafe withUnsafeMutablePointer(to: &storage) { pointer in
+                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    unsafe body($0, &length)
+                }
+            }
+        }
+        guard let endpoint = Endpoint(storage) else { throw SystemError(call, EAFNOSUPPORT) }
+        return endpoint
+    }
+
+    // MARK: Plumbing
+
+    /// Sets an option whose value is a plain structure.
+    borrowing func setOption<Value: BitwiseCopyable>(
+        _ level: Int32, _ name: Int32, _ value: Value
+    ) throws(SystemError) {
+        let raw = fd.raw
+        try retrying("setsockopt") {
+            unsafe withUnsafeBytes(of: value) {
+                unsafe setsockopt(raw, level, name, $0.baseAddress, socklen_t($0.count))
+            }
+        }
+    }
+
+    private borrowing func option<Value: FixedWidthInteger>(
+        _ level: Int32, _ name: Int32, as _: Value.Type
+    ) throws(SystemError) -> Value {
+        var value: Value = 0
+        var length = socklen_t(MemoryLayout<Value>.size)
+        let raw = fd.raw
+        try retrying("getsockopt") { unsafe getsockopt(raw, level, name, &value, &length) }
+        return value
+    }
+
+    borrowing func bind(to endpoint: Endpoint) throws(SystemError) {
+        let raw = fd.raw
+        try retrying("bind") {
+            unsafe endpoint.withSockaddr { unsafe Self.bindCall(raw, $0, $1) }
+        }
+    }
+
+    static func bindCall(
+        _ raw: Int32, _ address: UnsafePointer<sockaddr>, _ length: socklen_t
+    ) -> Int32 {
+        #if canImport(Glibc)
+            unsafe Glibc.bind(raw, address, length)
+        #else
+            unsafe Darwin.bind(raw, address, length)
+        #endif
+    }
+
+    /// Starts connecting.
+    ///
+    /// - Returns: Whether the connection stands already; otherwise the socket becomes writable, and
+    ///   ``takeError(_:)`` tells how it went.
+    borrowing func startConnect(
+        _ call: (Int32) -> Int32
+    ) throws(SystemError) -> Bool {
+        let raw = fd.raw
+        do {
+            try retrying("connect") { call(raw) }
+            return true
+        } catch {
+            if error.code == EINPROGRESS { return false }
+            throw error
+        }
+    }
+
+    borrowing func startListening(backlog: Int32) throws(SystemError) {
+        let raw = fd.raw
+        try retrying("listen") { listen(raw, backlog) }
+    }
+}
+
+extension SystemError {
+    /// EADDRINUSE: another socket holds the address.
+    public var isAddressInUse: Bool { code == EADDRINUSE }
+    /// EACCES or EPERM: the kernel wants a privilege.
+    public var isPermissionDenied: Bool { code == EACCES || code == EPERM }
+    /// The address, or its whole family, does not exist on this machine.
+    public var isAddressUnavailable: Bool { code == EADDRNOTAVAIL || code == EAFNOSUPPORT }
+    /// EMFILE, ENFILE, ENOBUFS or ENOMEM: this process or machine ran out of something.
+    public var isExhaustion: Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }
+    /// ECONNREFUSED: nobody listens there.
+    public var isRefused: Bool { code == ECONNREFUSED }
+    /// Nobody reads the other end any more.
+    public var isConnectionLost: Bool { code == ECONNRESET || code == EPIPE }
+}
