@@ -80,6 +80,11 @@
         end += bytes.count
     }
 
+    /// Adds the bytes of an array. There must be space for them.
+    public func append(_ bytes: [UInt8]) {
+        append(bytes.span)
+    }
+
     /// Overwrites eight bytes added earlier, in little-endian order.
     public func patch(_ value: UInt64, at offset: Int) {
         precondition(offset >= start && offset + 8 <= end)

@@ -56,10 +56,18 @@ extension Socket {
 
     /// A TCP socket that is connecting.
     public struct Dial: ~Copyable {
-        /// The socket.
-        public var socket: Socket
+        /// The socket, until it is taken.
+        private var socket: Socket?
         /// Whether it is connected already, which is the rule on loopback.
         public let isConnected: Bool
+
+        init(socket: consuming Socket, isConnected: Bool) {
+            self.socket = consume socket
+            self.isConnected = isConnected
+        }
+
+        /// Hands out the socket, once.
+        public mutating func takeSocket() -> Socket? { socket.take() }
     }
 
     /// Dials `endpoint` over TCP, with TCP_NODELAY.

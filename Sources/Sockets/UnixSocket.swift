@@ -56,6 +56,12 @@ extension Socket {
         try? setOption(SOL_SOCKET, SO_RCVBUF, Int32(1 << 20))
     }
 
+    /// Removes the socket file at `path`, when its listener is done.
+    public static func removeUnix(_ path: String) {
+        // Somebody may have removed it before; nothing is lost.
+        _ = unsafe unlink(path)
+    }
+
     private static func removeStaleSocket(_ path: String) throws(SystemError) {
         var info = stat()
         guard unsafe lstat(path, &info) == 0 else { return }

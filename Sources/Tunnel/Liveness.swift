@@ -1,0 +1,43 @@
+/// Whether the peer still lives. Pure.
+///
+/// PING after 5 s without a byte, dead after 15 s; any byte counts as life. A gap in our own clock (the
+/// machine slept, the process was stopped) starts the count anew: silence that we slept through proves
+/// nothing.
+struct Liveness: Equatable {
+    static let pingAfter: UInt64 = 5_000
+    static let deadAfter: UInt64 = 15_000
+    static let helloWithin: UInt64 = 5_000
+    private static let gap: UInt64 = 4_000
+
+    private(set) var lastHeard: UInt64
+    private var lastTick: UInt64
+    private let started: UInt64
+
+    enum Verdict: Equatable {
+        case nothing
+        case ping
+        case dead(String)
+    }
+
+    init(now: UInt64) {
+        lastHeard = now
+        lastTick = now
+        started = now
+    }
+
+    mutating func heard(now: UInt64) {
+        lastHeard = now
+    }
+
+    mutating func tick(now: UInt64, isGreeted: Bool) -> Verdict {
+        if now &- lastTick > Self.gap { lastHeard = now }
+        lastTick = now
+        let silence = now &- lastHeard
+        if !isGreeted {
+            guard now &- started >= Self.helloWithin else { return .nothing }
+            return .dead("no HELLO within 5 s: is the other end Twinport?")
+        }
+        if silence >= Self.deadAfter { return .dead("nothing heard for 15 s") }
+        return silence >= Self.pingAfter ? .ping : .nothing
+    }
+}

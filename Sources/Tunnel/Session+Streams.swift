@@ -1,0 +1,85 @@
+public import Addresses
+public import Wire
+
+// Streams: opening, ending, credit. See docs/protocol.md, "Streams".
+
+extension Session {
+    /// Opens a stream to one of the peer's listeners. OPEN, and the first bytes after it, leave with the
+    /// next pump.
+    ///
+    /// - Returns: The stream, nil when there are too many.
+    public func open(
+        _ listener: ListenerID, _ transport: TransportProtocol, client: Endpoint,
+        dialled: Endpoint, handler: any StreamHandler
+    ) -> TunnelStream? {
+        guard !isEnded, let peer, opened.count < Int(peer.maxStreams), let id = opened.nextID()
+        else { return nil }
+        let message = OpenMessage(
+            listener: listener, transport: transport, window: hello.initialWindow, client: client,
+            dialled: dialled)
+        let stream = TunnelStream(
+            id: id, session: self, isLocal: true, open: message,
+            sendLimit: UInt64(peer.initialWindow), window: newWindow())
+        stream.handler = handler
+        guard opened.insert(stream) else { return nil }
+        queue(.open, on: stream)
+        return stream
+    }
+
+    func newWindow() -> ReceiveWindow {
+        ReceiveWindow(initial: hello.initialWindow, now: clock())
+    }
+
+    /// The table a number belongs to.
+    func lookup(_ id: StreamID) -> TunnelStream? {
+        isOurs(id) ? opened.lookup(id) : accepted.lookup(id)
+    }
+
+    func isOurs(_ id: StreamID) -> Bool {
+        id.isGuestOpened == (hello.role == .guest)
+    }
+
+    /// Marks a control frame as due on `stream`.
+    func queue(_ control: TunnelStream.PendingControl, on stream: TunnelStream) {
+        guard !isEnded else { return }
+        stream.pending.insert(control)
+        guard !stream.isControlQueued else { return }
+        stream.isControlQueued = true
+        controlQueue.append(stream)
+    }
+
+    /// Sends REFUSED or RESET as our last frame, unless a reset was sent already. The handler is let go:
+    /// whoever ends a stream knows.
+    func end(
+        _ stream: TunnelStream, with control: TunnelStream.PendingControl, _ code: ResetCode
+    ) {
+        stream.handler = nil
+        stream.window.shrink(&windowBudget)
+        guard !isEnded, !stream.sentReset else { return }
+        stream.sentReset = true
+        stream.sentTerminal = true
+        stream.pendingCode = code
+        // A stream whose OPEN never left still says OPEN, then RESET: the peer may have our first frame
+        // of it in flight, and both tables stay in step.
+        stream.pending.remove(.window)
+        queue(control, on: stream)
+    }
+
+    /// Frees the stream once both terminals were seen and ours has left.
+    func closeIfDone(_ stream: TunnelStream) {
+        guard stream.sentTerminal, stream.receivedTerminal,
+            stream.pending.isDisjoint(with: [.reset, .refused, .open])
+        else { return }
+        stream.window.shrink(&windowBudget)
+        if stream.isLocal { opened.remove(stream) } else { accepted.remove(stream) }
+    }
+
+    /// Counts bytes the kernel accepted, and grants more when it is worth a frame.
+    func returnCredit(_ stream: TunnelStream, _ count: Int) {
+        guard !isEnded, stream.handler != nil, !stream.receivedTerminal else { return }
+        let limit = stream.window.consume(count, budget: &windowBudget, now: clock())
+        guard let limit else { return }
+        stream.pendingWindow = limit
+        queue(.window, on: stream)
+    }
+}

@@ -1,0 +1,261 @@
+public import Addresses
+public import EventLoop
+internal import Sockets
+public import Wire
+
+// # One end of the tunnel
+//
+// Listens or dials, greets whoever is there, and keeps exactly one session: the *live* one.
+//
+//     listen:  accept → admission (uid, CID) → one of 8 handshake slots → HELLO within 5 s → candidate
+//     dial:    connect → HELLO within 5 s → candidate; after any failure again, 50 ms … 1 s later
+//
+// A candidate becomes live when there is no live session. If there is one, it is asked for a sign of life
+// first: when it answers within a second the candidate is turned away (GOAWAY busy), otherwise it is
+// dead and the candidate takes its place. Until that is decided our HELLO is held back, so the newcomer
+// sends nothing yet that could be lost. So a newcomer can never displace a working session, and a
+// guest that rebooted without closing its connection is back within a second.
+
+/// What an endpoint tells its owner. Loop thread only.
+public protocol TunnelEndpointDelegate: AnyObject {
+    /// The HELLO for the next session.
+    func makeHello() -> Hello
+    /// Whether a peer may become live; a reason if not. Called with its HELLO.
+    func refusal(of hello: Hello) -> String?
+    /// A session went live; the delegate adopts it before it returns.
+    func tunnelUp(_ session: Session, _ hello: Hello)
+    /// An attempt failed, or a peer was turned away: for logs and status.
+    func tunnelTrouble(_ what: String)
+}
+
+/// One end of the tunnel. Loop thread only.
+public final class TunnelEndpoint {
+    /// Whether to wait for the other end or to call it.
+    public enum Mode: Hashable, Sendable {
+        /// Listen at the URI.
+        case listen(TunnelURI)
+        /// Dial the URI, again and again.
+        case connect(TunnelURI)
+
+        /// The URI.
+        public var uri: TunnelURI {
+            switch self {
+            case .listen(let uri), .connect(let uri): uri
+            }
+        }
+    }
+
+    private static let handshakeSlots = 8
+    private static let probeWithin: UInt64 = 1_000
+    private static let tickEvery: UInt64 = 250
+
+    private let loop: Loop
+    private let mode: Mode
+    private let admission: Admission
+    private unowned let delegate: any TunnelEndpointDelegate
+    private var listener: Listening?
+    private var dialling: Dialling?
+    private var retryTimer: Timer?
+    private var ticker: Timer?
+    private var backoff = Backoff()
+    private var handshakes: [Handshake] = []
+    private var candidate: Candidate?
+    private var live: Session?
+    private var isClosed = false
+
+    /// A session whose HELLO came while another one was live.
+    private struct Candidate {
+        let session: Session
+        let hello: Hello
+        let probedAt: UInt64
+    }
+
+    /// Prepares an endpoint; nothing happens before ``start()``.
+    public init(
+        loop: Loop, mode: Mode, admission: Admission, delegate: any TunnelEndpointDelegate
+    ) {
+        self.loop = loop
+        self.mode = mode
+        self.admission = admission
+        self.delegate = delegate
+    }
+
+    /// Starts listening or dialling.
+    ///
+    /// - Throws: ``SystemError`` when the address cannot be listened on, ``LoopError``.
+    public func start() throws {
+        ticker = try Timer(loop: loop) { [unowned self] in tick() }
+        ticker?.start(after: Self.tickEvery, every: Self.tickEvery)
+        switch mode {
+        case .listen(let uri):
+            listener = try Listening(loop: loop, uri: uri) { [unowned self] socket in
+                accepted(socket)
+            }
+        case .connect:
+            retryTimer = try Timer(loop: loop) { [unowned self] in dial() }
+            dial()
+        }
+    }
+
+    /// Ends everything; the live session says goodbye.
+    public func close(_ end: SessionEnd = SessionEnd(.shutdown, "the program is shutting down")) {
+        guard !isClosed else { return }
+        isClosed = true
+        ticker?.close()
+        retryTimer?.close()
+        dialling?.close()
+        listener?.close()
+        for handshake in handshakes { handshake.session.end(end) }
+        live?.end(end)
+        removeSocketFile()
+    }
+
+    /// To be called by the live session's owner when it has ended.
+    public func sessionEnded(_ session: Session) {
+        guard session === live else { return }
+        live = nil
+        promoteCandidate()
+        if live == nil { scheduleDial() }
+    }
+
+    private func removeSocketFile() {
+        guard case .listen(.unix(let path)) = mode, listener != nil else { return }
+        Socket.removeUnix(path)
+    }
+
+    // MARK: Getting connections
+
+    private func accepted(_ socket: consuming Socket) {
+        if let why = admission.refusal(socket, at: mode.uri) {
+            return delegate.tunnelTrouble("a peer was refused: \(why)")
+        }
+        guard handshakes.count < Self.handshakeSlots else {
+            return delegate.tunnelTrouble("a peer was refused: \(Self.handshakeSlots) are waiting")
+        }
+        begin(socket)
+    }
+
+    private func dial() {
+        guard !isClosed, live == nil, handshakes.isEmpty, dialling == nil else { return }
+        do {
+            dialling = try Dialling(loop: loop, uri: mode.uri) { [unowned self] outcome in
+                dialled(outcome)
+            }
+            dialling?.start()
+        } catch {
+            dialFailed("\(error)")
+        }
+    }
+
+    private func dialled(_ outcome: Dialling.Outcome) {
+        dialling?.close()
+        guard let connected = dialling?.takeSocket(), case .connected = outcome else {
+            dialling = nil
+            if case .failed(let error) = outcome { dialFailed(error.description) }
+            return
+        }
+        dialling = nil
+        begin(connected)
+    }
+
+    private func dialFailed(_ why: String) {
+        dialling = nil
+        delegate.tunnelTrouble("cannot reach \(mode.uri): \(why)")
+        scheduleDial()
+    }
+
+    private func scheduleDial() {
+        guard case .connect = mode, !isClosed else { return }
+        retryTimer?.start(after: backoff.next())
+    }
+
+    // MARK: Greeting
+
+    private func begin(_ socket: consuming Socket) {
+        let handshake = Handshake(owner: self)
+        let loop = self.loop
+        let session = Session(
+            link: SocketLink(loop: loop, socket: socket), hello: delegate.makeHello(),
+            delegate: handshake, clock: { loop.now })
+        handshake.session = session
+        handshakes.append(handshake)
+        // With a live session, the newcomer's place is decided first.
+        session.start(greeting: live == nil)
+    }
+
+    fileprivate func greeted(_ session: Session, _ hello: Hello) {
+        if let why = delegate.refusal(of: hello) {
+            delegate.tunnelTrouble("a peer was refused: \(why)")
+            return session.end(SessionEnd(.notAllowed, why))
+        }
+        guard let live else { return goLive(session, hello) }
+        guard candidate == nil, !session.hasGreeted else {
+            return session.end(SessionEnd(.busy, "another guest is connecting"))
+        }
+        candidate = Candidate(session: session, hello: hello, probedAt: loop.now)
+        live.probe()
+    }
+
+    fileprivate func failed(_ session: Session, _ end: SessionEnd) {
+        handshakes.removeAll { $0.session === session }
+        guard !isClosed else { return }
+        if candidate?.session === session { candidate = nil }
+        delegate.tunnelTrouble("no session with the peer: \(end)")
+        scheduleDial()
+    }
+
+    private func goLive(_ session: Session, _ hello: Hello) {
+        handshakes.removeAll { $0.session === session }
+        backoff.reset()
+        live = session
+        session.sendHello()
+        delegate.tunnelUp(session, hello)
+    }
+
+    // MARK: Time
+
+    private func tick() {
+        for handshake in handshakes { handshake.session.tick() }
+        live?.tick()
+        judgeCandidate()
+    }
+
+    /// Decides between the live session and a newcomer, once the live one had its second to answer.
+    private func judgeCandidate() {
+        guard let candidate, let live else { return }
+        if live.lastHeard > candidate.probedAt {
+            candidate.session.end(SessionEnd(.busy, "another guest is connected and alive"))
+        } else if loop.now >= candidate.probedAt + Self.probeWithin {
+            live.end(SessionEnd(.timeout, "it did not answer while a newcomer was waiting"))
+        }
+    }
+
+    private func promoteCandidate() {
+        guard let candidate, !isClosed else { return }
+        self.candidate = nil
+        if !candidate.session.isEnded { goLive(candidate.session, candidate.hello) }
+    }
+}
+
+/// The delegate of a session that only greets so far.
+private final class Handshake: SessionDelegate {
+    private unowned let owner: TunnelEndpoint
+    /// Set right after creation; the session holds its delegate weakly.
+    var session: Session!
+
+    init(owner: TunnelEndpoint) {
+        self.owner = owner
+    }
+
+    func session(_ session: Session, greeted hello: Hello) { owner.greeted(session, hello) }
+    func session(_ session: Session, ended end: SessionEnd) { owner.failed(session, end) }
+    func session(_ session: Session, advertised listener: ListenerMessage) {}
+    func session(_ session: Session, withdrew listener: ListenerID) {}
+    func sessionSynced(_ session: Session) {}
+    func session(_ session: Session, reported mirror: MirrorMessage) {}
+    func session(_ session: Session, asked policy: PolicyMessage) {}
+    func session(_ session: Session, opened stream: TunnelStream, _ message: OpenMessage) {
+        stream.refuse(.disabled)
+    }
+    func session(_ session: Session, writeControl writer: inout ByteWriter) -> Bool { false }
+}
