@@ -94,3 +94,15 @@ extension Endpoint {
     /// AF_INET or AF_INET6.
     var family: Int32 { address.isIPv6 ? AF_INET6 : AF_INET }
 }
+
+extension Socket {
+    /// Whether this machine has IPv6 at all: a socket of that family can be made.
+    public static var isIPv6Supported: Bool {
+        do {
+            _ = try Socket(family: AF_INET6, type: Int32(SOCK_STREAM.rawValue))
+            return true
+        } catch {
+            return false
+        }
+    }
+}

@@ -1,0 +1,300 @@
+internal import Addresses
+internal import DequeModule
+internal import EventLoop
+internal import Listeners
+internal import Logging
+internal import Sockets
+internal import Wire
+
+// # The mirror table
+//
+// What stands here for each of the peer's listeners. One function, `settle`, brings a group (all
+// listeners on one protocol and port) from any state to the right one; every event just asks for it:
+//
+//     listener came or went · policy changed · local port seen free · 2 s passed
+//
+// ## Precedence within a group
+//
+// Broad before narrow, early before late. A planned socket that an earlier one of the group covers is not
+// bound: its listener is `covered`, and promoted when the wildcard goes. When the wildcard itself cannot
+// be bound (a real listener is in the way), it covers nothing.
+//
+// ## Outages
+//
+// An entry is known by its listener's key, not by its number in a session. While the tunnel is away the
+// sockets stay bound for 10 s (new clients are reset); afterwards everything is advertised anew, finds
+// its old entry and keeps its socket. SYNC tells which entries were not claimed again.
+
+/// The peer's listeners and their mirrors. Loop thread only.
+final class MirrorTable {
+    /// How many listeners of a peer are mirrored, and how many are remembered at all.
+    static let maxMirrored = 8_192
+    static let maxKnown = 16_384
+
+    private unowned let side: Side
+    private var entries: [ListenerKey: MirrorEntry] = [:]
+    private var groups: [MirrorGroup: [MirrorEntry]] = [:]
+    private var byNumber: [ListenerID: MirrorEntry] = [:]
+    private var reports = Deque<MirrorEntry>()
+    private var nextSequence: UInt64 = 0
+
+    init(side: Side) {
+        self.side = side
+    }
+
+    var all: [MirrorEntry] { Array(entries.values) }
+
+    // MARK: What the peer says
+
+    func advertised(_ message: ListenerMessage) {
+        guard let kind = SocketKind(rawValue: message.kind) else { return }
+        let key = ListenerKey(
+            kind: kind, endpoint: message.endpoint,
+            isV6Only: message.isV6Only && message.endpoint.address == .anyV6)
+        let entry: MirrorEntry
+        if let known = entries[key] {
+            entry = known
+            if let number = known.remote, number != message.id { byNumber[number] = nil }
+        } else {
+            guard entries.count < Self.maxKnown else { return }
+            entry = MirrorEntry(
+                key: key, sequence: nextSequence, uid: message.uid, owner: message.owner)
+            nextSequence += 1
+            entries[key] = entry
+            groups[entry.group, default: []].append(entry)
+        }
+        if let other = byNumber[message.id], other !== entry { other.remote = nil }
+        entry.uid = message.uid
+        entry.owner = message.owner
+        let isNewNumber = entry.remote != message.id
+        entry.remote = message.id
+        byNumber[message.id] = entry
+        settle(entry.group)
+        if isNewNumber { queueReport(entry) }
+    }
+
+    func withdrew(_ number: ListenerID) {
+        guard let entry = byNumber.removeValue(forKey: number) else { return }
+        remove(entry)
+    }
+
+    /// The peer's set is complete: what it did not claim is gone.
+    func synced() {
+        for entry in all where entry.remote == nil { remove(entry) }
+    }
+
+    /// The tunnel is away: numbers mean nothing any more.
+    func sessionLost() {
+        for entry in entries.values { entry.remote = nil }
+        byNumber = [:]
+        for entry in reports { entry.isReportQueued = false }
+        reports.removeAll()
+    }
+
+    /// The tunnel stayed away.
+    func removeAll() {
+        for entry in all { remove(entry) }
+    }
+
+    private func remove(_ entry: MirrorEntry) {
+        entry.closeSockets()
+        if let number = entry.remote { byNumber[number] = nil }
+        entry.remote = nil
+        entries[entry.key] = nil
+        groups[entry.group]?.removeAll { $0 === entry }
+        if groups[entry.group]?.isEmpty == true { groups[entry.group] = nil }
+        side.log.info(
+            "listener gone", metadata: ["listener": "\(entry.key.endpoint)", "kind": "\(entry.key.kind.name)"])
+        settle(entry.group)
+    }
+
+    /// The next MIRROR frame to send, if one is due.
+    func nextReport() -> MirrorMessage? {
+        while let entry = reports.popFirst() {
+            entry.isReportQueued = false
+            guard let number = entry.remote else { continue }
+            return MirrorMessage(
+                id: number, state: entry.state, reason: entry.reason,
+                addresses: entry.boundAddresses)
+        }
+        return nil
+    }
+
+    private func queueReport(_ entry: MirrorEntry) {
+        guard entry.remote != nil, !entry.isReportQueued else { return }
+        entry.isReportQueued = true
+        reports.append(entry)
+    }
+
+    // MARK: What makes a group settle again
+
+    /// The policy changed.
+    func settleAll() {
+        for group in groups.keys { settle(group) }
+    }
+
+    /// Two seconds passed: what failed may work now.
+    func retry() {
+        for (group, members) in groups where members.contains(where: \.mayRecover) { settle(group) }
+    }
+
+    /// A local listener on this port came or went.
+    func localChange(_ key: ListenerKey) {
+        let group = MirrorGroup(kind: key.kind, port: key.endpoint.port)
+        if let members = groups[group], members.contains(where: { $0.state != .active }) {
+            settle(group)
+        }
+    }
+
+    /// The listener that a client of `entry`'s mirror means when it dialled `address`: a covered listener
+    /// on exactly that address, or the entry's own.
+    func target(of entry: MirrorEntry, dialled address: IPAddress) -> MirrorEntry {
+        guard let members = groups[entry.group], members.count > 1 else { return entry }
+        return members.first {
+            $0.state == .covered && $0.remote != nil && $0.key.endpoint.address.unmapped == address
+        } ?? entry
+    }
+
+    func pauseAccepting(_ isPaused: Bool) {
+        for entry in entries.values {
+            for socket in entry.sockets { socket.pause(isPaused) }
+        }
+    }
+
+    // MARK: Settling
+
+    private func settle(_ group: MirrorGroup) {
+        guard let members = groups[group] else { return }
+        let order = members.sorted { ($0.breadth, $0.sequence) < ($1.breadth, $1.sequence) }
+        var bound: [PlannedSocket] = []
+        for entry in order {
+            switch verdict(on: entry) {
+            case .out(let state, let reason):
+                entry.closeSockets()
+                report(entry, state, reason)
+            case .plan(let plan):
+                bind(entry, plan, after: &bound, narrower: order)
+            }
+        }
+    }
+
+    private enum Verdict {
+        case out(MirrorState, String)
+        case plan([PlannedSocket])
+    }
+
+    private func verdict(on entry: MirrorEntry) -> Verdict {
+        let policy = side.policy
+        let plan = AddressRules.plan(for: entry.key, bind: policy.bind, hasIPv6: side.hasIPv6)
+        guard case .sockets(let sockets) = plan, let transport = entry.key.kind.transport else {
+            if case .unsupported(let why) = plan { return .out(.unsupported, why) }
+            return .out(.unsupported, entry.key.kind.name)
+        }
+        if let why = policy.mirrorsDisabled { return .out(.disabled, why) }
+        if let rule = policy.mirrorIgnore.first(matching: transport, entry.key.endpoint.port) {
+            return .out(.ignored, rule.text)
+        }
+        if entries.count > Self.maxMirrored, entry.sockets.isEmpty,
+            entries.values.lazy.filter({ !$0.sockets.isEmpty }).count >= Self.maxMirrored
+        {
+            return .out(.limit, "more than \(Self.maxMirrored) listeners")
+        }
+        return .plan(sockets)
+    }
+
+    /// Binds what of `plan` no earlier socket of the group covers.
+    private func bind(
+        _ entry: MirrorEntry, _ plan: [PlannedSocket], after bound: inout [PlannedSocket],
+        narrower order: [MirrorEntry]
+    ) {
+        let wanted = plan.filter { socket in !bound.contains { $0.covers(socket) } }
+        entry.closeSockets { wanted.contains($0) }
+        guard !wanted.isEmpty else {
+            let cover = bound.first { $0.covers(plan[0]) }
+            return report(entry, .covered, cover.map { "by \($0.endpoint)" } ?? "")
+        }
+        var failure: (state: MirrorState, reason: String)?
+        for socket in wanted where !entry.sockets.contains(where: { $0.planned == socket }) {
+            makeRoom(for: socket, among: order, except: entry)
+            do {
+                entry.sockets.append(try open(socket, for: entry))
+            } catch {
+                failure = explain(error, socket, entry)
+            }
+        }
+        bound += entry.sockets.map(\.planned)
+        if let failure, entry.sockets.isEmpty || failure.state != .unavailable {
+            report(entry, failure.state, failure.reason)
+        } else {
+            report(entry, .active, "")
+        }
+    }
+
+    /// Closes our own narrower mirrors that would be in the way of `socket`; they come after it in the
+    /// order, and are bound again if it fails. Not done while a real listener is in the way anyway.
+    private func makeRoom(
+        for socket: PlannedSocket, among order: [MirrorEntry], except entry: MirrorEntry
+    ) {
+        guard side.offers.holder(of: socket, kind: entry.key.kind) == nil else { return }
+        for other in order where other !== entry {
+            other.closeSockets { !socket.covers($0) }
+        }
+    }
+
+    private func open(
+        _ planned: PlannedSocket, for entry: MirrorEntry
+    ) throws -> any MirrorSocket {
+        switch entry.key.kind {
+        case .tcp: return try TCPMirror(side: side, entry: entry, planned: planned)
+        default: return try UDPMirror(side: side, entry: entry, planned: planned)
+        }
+    }
+
+    private func explain(
+        _ error: any Error, _ planned: PlannedSocket, _ entry: MirrorEntry
+    ) -> (MirrorState, String) {
+        guard let error = error as? SystemError else { return (.limit, "\(error)") }
+        if error.isAddressInUse { return (.conflict, conflictReason(planned, entry)) }
+        if error.isPermissionDenied { return (.denied, side.deniedReason(port: planned.endpoint.port)) }
+        if error.isAddressUnavailable { return (.unavailable, "\(planned.endpoint.address) does not exist here") }
+        return (.limit, error.description)
+    }
+
+    private func conflictReason(_ planned: PlannedSocket, _ entry: MirrorEntry) -> String {
+        guard let holder = side.offers.holder(of: planned, kind: entry.key.kind) else {
+            return "\(planned.endpoint) is in use"
+        }
+        guard let owner = holder.owner else { return "\(holder.key.endpoint) is in use" }
+        return "\(owner.pid)/\(owner.command) holds \(holder.key.endpoint)"
+    }
+
+    private func report(_ entry: MirrorEntry, _ state: MirrorState, _ reason: String) {
+        guard entry.set(state, reason) else { return }
+        side.log.info(
+            "mirror",
+            metadata: [
+                "listener": "\(entry.key.endpoint)", "kind": "\(entry.key.kind.name)",
+                "state": "\(state.name)", "reason": "\(reason)",
+                "mirror": "\(entry.boundAddresses.map(\.description).joined(separator: ","))",
+            ])
+        queueReport(entry)
+    }
+}
+
+extension MirrorEntry {
+    /// 0 for what serves both families, 1 for a wildcard of one, 2 for a single address.
+    fileprivate var breadth: Int {
+        switch key.endpoint.unmapped.address {
+        case .anyV6: key.isV6Only ? 1 : 0
+        case .anyV4: 1
+        default: 2
+        }
+    }
+
+    fileprivate var mayRecover: Bool {
+        switch state {
+        case .conflict, .denied, .unavailable, .limit: true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,235 @@
+internal import Addresses
+internal import EventLoop
+internal import DequeModule
+internal import Listeners
+internal import Tunnel
+internal import Wire
+
+/// One listener of this machine.
+final class Offer {
+    var listener: Listener
+    /// Its number in the live session, once it is to be advertised there.
+    var number: ListenerID?
+    /// Whether LISTENER was sent for `number`.
+    var isAdvertised = false
+    var isQueued = false
+    /// What the peer's mirror table said last; nil before it did.
+    var mirror: MirrorMessage?
+    /// Why it is not offered, as a state for the report.
+    var withheld: (state: MirrorState, reason: String)?
+    let traffic = Traffic()
+
+    init(_ listener: Listener) {
+        self.listener = listener
+    }
+}
+
+/// This machine's listeners: what the watcher saw, what of it is offered to the peer, and what the peer
+/// made of it. A stream is dialled by looking its number up here, and nowhere else.
+///
+/// Advertising is paced a little below what a peer tolerates, so a machine whose listeners come and go
+/// wildly is slow to be mirrored rather than cut off; changes that undo each other are never sent.
+final class Offers {
+    private unowned let side: Side
+    private var offers: [ListenerKey: Offer] = [:]
+    private var holders: [MirrorGroup: [Offer]] = [:]
+    private var byNumber: [ListenerID: Offer] = [:]
+    private var nextNumber: UInt32 = 1
+    private var queue = Deque<Offer>()
+    private var withdrawn = Deque<ListenerID>()
+    private var pace: TokenBucket
+    /// Whether the watcher's first scan is in, and whether SYNC followed the set in this session.
+    private var isComplete = false
+    private var isSynced = false
+    private var session: Session? { side.session }
+
+    init(side: Side) {
+        self.side = side
+        pace = TokenBucket(burst: 18_000, perSecond: 400, now: side.loop.now)
+    }
+
+    var all: [Offer] { Array(offers.values) }
+
+    // MARK: What the watcher says
+
+    func apply(_ changes: ListenerChanges) {
+        if changes.isFirst { isComplete = true }
+        for change in changes.changes {
+            switch change {
+            case .appeared(let listener): add(listener)
+            case .updated(let listener): update(listener)
+            case .vanished(let key): remove(key)
+            }
+        }
+    }
+
+    private func add(_ listener: Listener) {
+        if offers[listener.key] != nil { return update(listener) }
+        let offer = Offer(listener)
+        offers[listener.key] = offer
+        holders[group(of: listener.key), default: []].append(offer)
+        consider(offer)
+        side.mirrors.localChange(listener.key)
+    }
+
+    private func update(_ listener: Listener) {
+        guard let offer = offers[listener.key] else { return add(listener) }
+        offer.listener = listener
+        if offer.number != nil { enqueue(offer) }
+        side.mirrors.localChange(listener.key)
+    }
+
+    private func remove(_ key: ListenerKey) {
+        guard let offer = offers.removeValue(forKey: key) else { return }
+        let group = group(of: key)
+        holders[group]?.removeAll { $0 === offer }
+        if holders[group]?.isEmpty == true { holders[group] = nil }
+        withdraw(offer)
+        side.mirrors.localChange(key)
+    }
+
+    private func group(of key: ListenerKey) -> MirrorGroup {
+        MirrorGroup(kind: key.kind, port: key.endpoint.port)
+    }
+
+    /// The real listener here that is in the way of a mirror's socket, if one is known.
+    func holder(of planned: PlannedSocket, kind: SocketKind) -> Listener? {
+        holders[MirrorGroup(kind: kind, port: planned.endpoint.port)]?.first { offer in
+            let key = offer.listener.key
+            let other = PlannedSocket(endpoint: key.endpoint.unmapped, isV6Only: key.blocksOnlyV6)
+            return planned.covers(other) || other.covers(planned)
+        }?.listener
+    }
+
+    // MARK: What is offered
+
+    /// The policy changed.
+    func reconsiderAll() {
+        for offer in offers.values { consider(offer) }
+    }
+
+    private func consider(_ offer: Offer) {
+        offer.withheld = objection(to: offer.listener.key)
+        guard offer.withheld == nil else { return withdraw(offer) }
+        guard session != nil, offer.number == nil else { return }
+        offer.number = ListenerID(rawValue: nextNumber)
+        nextNumber &+= 1
+        byNumber[offer.number!] = offer
+        enqueue(offer)
+    }
+
+    private func objection(to key: ListenerKey) -> (MirrorState, String)? {
+        let policy = side.policy
+        if !policy.offersUnsupported {
+            let plan = AddressRules.plan(for: key, bind: .loopback, hasIPv6: true)
+            if case .unsupported(let why) = plan { return (.unsupported, why) }
+        }
+        if let why = policy.offersDisabled { return (.disabled, why) }
+        if let transport = key.kind.transport,
+            let rule = policy.offerIgnore.first(matching: transport, key.endpoint.port)
+        {
+            return (.ignored, rule.text)
+        }
+        return nil
+    }
+
+    private func withdraw(_ offer: Offer) {
+        offer.mirror = nil
+        guard let number = offer.number else { return }
+        byNumber[number] = nil
+        offer.number = nil
+        if offer.isAdvertised { withdrawn.append(number) }
+        offer.isAdvertised = false
+    }
+
+    private func enqueue(_ offer: Offer) {
+        guard !offer.isQueued else { return }
+        offer.isQueued = true
+        queue.append(offer)
+    }
+
+    // MARK: The session
+
+    func sessionUp() {
+        sessionLost()
+        isSynced = false
+        reconsiderAll()
+    }
+
+    func sessionLost() {
+        for offer in offers.values {
+            offer.number = nil
+            offer.isAdvertised = false
+            offer.isQueued = false
+            offer.mirror = nil
+        }
+        byNumber = [:]
+        queue.removeAll()
+        withdrawn.removeAll()
+        pace = TokenBucket(burst: 18_000, perSecond: 400, now: side.loop.now)
+    }
+
+    /// Writes the next LISTENER or LISTENER_GONE.
+    ///
+    /// - Returns: False when there is none, or the pace does not allow it now.
+    func writeNext(to writer: inout ByteWriter, of session: Session) -> Bool {
+        while let offer = queue.first, offer.number == nil {
+            queue.removeFirst()
+            offer.isQueued = false
+        }
+        guard !queue.isEmpty || !withdrawn.isEmpty else {
+            syncIfDone(session)
+            return false
+        }
+        guard pace.take(now: side.loop.now) else { return false }
+        if let number = withdrawn.popFirst() {
+            Frames.writeGone(number, to: &writer)
+            return true
+        }
+        return writeFirstOffer(to: &writer, of: session)
+    }
+
+    private func writeFirstOffer(to writer: inout ByteWriter, of session: Session) -> Bool {
+        let offer = queue.removeFirst()
+        offer.isQueued = false
+        guard let number = offer.number else { return false }
+        guard offer.isAdvertised || byNumber.count <= Int(session.peer?.maxListeners ?? 0) * 2 else {
+            withhold(offer)
+            return false
+        }
+        offer.isAdvertised = true
+        let listener = offer.listener
+        ListenerMessage(
+            id: number, kind: listener.key.kind.rawValue, isV6Only: listener.key.isV6Only,
+            endpoint: listener.key.endpoint.unmapped, uid: listener.uid,
+            owner: listener.owner.map { "\($0.pid)/\($0.command)" } ?? ""
+        ).write(to: &writer)
+        return true
+    }
+
+    private func withhold(_ offer: Offer) {
+        offer.withheld = (.limit, "more listeners than the peer takes")
+        withdraw(offer)
+    }
+
+    private func syncIfDone(_ session: Session) {
+        guard isComplete, !isSynced else { return }
+        isSynced = true
+        session.sendSync()
+    }
+
+    /// The offer a stream asks for.
+    func lookup(_ number: ListenerID) -> Offer? { byNumber[number] }
+
+    /// The peer tells how a mirror fares.
+    func reported(_ message: MirrorMessage) {
+        byNumber[message.id]?.mirror = message
+    }
+}
+
+extension ListenerKey {
+    /// Whether a socket bound like this leaves IPv4 alone.
+    fileprivate var blocksOnlyV6: Bool {
+        endpoint.address.isIPv6 && (isV6Only || endpoint.address != .anyV6)
+    }
+}

@@ -1,0 +1,139 @@
+internal import Addresses
+internal import EventLoop
+internal import Listeners
+internal import Sockets
+internal import Tunnel
+internal import Wire
+
+/// One client's exchange with a UDP listener: the half with the listener. A connected socket of its own
+/// stands for the client, so the listener tells clients apart, answers come back to the right one, and a
+/// closed port is noticed. Loop thread only.
+final class UDPListenerFlow: Flow {
+    let info: FlowInfo
+    private unowned let side: Side
+    private var stream: TunnelStream?
+    private var socket: Socket?
+    private var poller: Poller?
+    private var inode: UInt64?
+    private var queue = DatagramQueue()
+    private let idleLimit: UInt64
+
+    init(side: Side, info: FlowInfo, idle: UInt64) {
+        self.side = side
+        self.info = info
+        idleLimit = idle
+    }
+
+    var stateName: String { "open" }
+
+    /// Connects to the first of `targets` that can be, for a stream the peer opened.
+    func dial(_ targets: [Endpoint], for stream: TunnelStream) {
+        self.stream = stream
+        for target in targets {
+            do {
+                socket = try Socket.dialUDP(target) { inode in
+                    self.inode = inode
+                    side.own.insert(inode)
+                }
+                try watch()
+                return stream.acceptOpen()
+            } catch let error as SystemError where error.isAddressUnavailable {
+                forgetInode()
+            } catch let error as SystemError {
+                return refuse(error.isExhaustion ? .limit : .refused)
+            } catch {
+                return refuse(.limit)
+            }
+        }
+        refuse(.refused)
+    }
+
+    private func watch() throws(LoopError) {
+        guard let descriptor = socket?.descriptor else { return }
+        poller = try Poller(loop: side.loop, descriptor: descriptor) { [unowned self] events in
+            ready(events)
+        }
+        poller?.watch(.readable)
+    }
+
+    private func ready(_ events: Poller.Events) {
+        if events.contains(.failed) { return failed() }
+        receiveBatch()
+    }
+
+    private func receiveBatch() {
+        guard socket != nil else { return }
+        do {
+            guard let count = try side.datagrams.receive(from: socket!) else { return }
+            for index in 0..<count {
+                side.datagrams.withPayload(index) { payload in
+                    info.count(payload.count, towardsListener: false, now: side.loop.now)
+                    side.counters.datagramsDropped += UInt64(queue.push(payload))
+                }
+            }
+            _ = stream?.markReady()
+        } catch {
+            ended(by: error)
+        }
+    }
+
+    /// EPOLLERR: an ICMP error came back.
+    private func failed() {
+        if let error = socket?.takeError("recv") { ended(by: error) }
+        poller?.watch(.readable)
+    }
+
+    /// Only a closed port ends the flow; anything else concerns one datagram.
+    private func ended(by error: SystemError) {
+        if error.isRefused { abort(.refused) } else { side.counters.datagramsDropped += 1 }
+    }
+
+    func fill(_ buffer: IOBuffer, limit: Int) -> Fill {
+        guard !queue.isEmpty else { return .nothing }
+        guard let count = queue.pop(into: buffer, limit: limit) else { return .noRoom }
+        return .bytes(count, more: !queue.isEmpty)
+    }
+
+    func received(_ datagram: Span<UInt8>) {
+        info.count(datagram.count, towardsListener: true, now: side.loop.now)
+        guard socket != nil else { return }
+        do {
+            if try !socket!.sendDatagram(datagram) { side.counters.datagramsDropped += 1 }
+        } catch {
+            ended(by: error)
+        }
+    }
+
+    func streamOpened() {}
+    func receivedEnd() { abort(.violation) }
+    func streamEnded(_ code: ResetCode) { finish() }
+
+    func abort(_ code: ResetCode) {
+        stream?.reset(code)
+        finish()
+    }
+
+    private func refuse(_ code: ResetCode) {
+        stream?.refuse(code)
+        finish()
+    }
+
+    func sweep(now: UInt64) {
+        if now >= info.lastActive + idleLimit { abort(.expired) }
+    }
+
+    private func finish() {
+        stream?.handler = nil
+        stream = nil
+        poller?.close()
+        poller = nil
+        socket = nil
+        forgetInode()
+        side.flows.remove(self)
+    }
+
+    private func forgetInode() {
+        if let inode { side.own.remove(inode) }
+        inode = nil
+    }
+}

@@ -1,0 +1,161 @@
+internal import Addresses
+internal import EventLoop
+internal import Listeners
+internal import Sockets
+internal import Wire
+
+/// A UDP mirror: one bound socket, and one flow per client and address that the client asked.
+///
+/// Flows are kept in order of use; when there are too many, the least recently used makes room. The
+/// socket is never connected and never closed by anything a datagram does, so a stranger cannot
+/// disturb it.
+final class UDPMirror: MirrorSocket {
+    /// The most flows of one mirror.
+    static let maxFlows = 4_096
+    /// How many batches one readiness may take before other sockets get their turn.
+    private static let batchesPerTurn = 4
+
+    /// What makes a flow: who sent, and to which of our addresses.
+    struct ClientKey: Hashable {
+        /// As the socket spells it, mapped or not.
+        let client: Endpoint
+        let local: IPAddress?
+    }
+
+    let planned: PlannedSocket
+    private unowned let entry: MirrorEntry
+    private unowned let side: Side
+    private var socket: Socket?
+    private var poller: Poller?
+    private let inode: UInt64
+    private var flows: [ClientKey: UDPClientFlow] = [:]
+    private var newest: UDPClientFlow?
+    private var oldest: UDPClientFlow?
+
+    /// Binds.
+    ///
+    /// - Throws: ``SystemError``, ``LoopError``.
+    init(side: Side, entry: MirrorEntry, planned: PlannedSocket) throws {
+        self.side = side
+        self.entry = entry
+        self.planned = planned
+        var inode: UInt64 = 0
+        do {
+            let socket = try Socket.boundUDP(to: planned.endpoint, isV6Only: planned.isV6Only) {
+                inode = $0
+                side.own.insert($0)
+            }
+            let descriptor = socket.descriptor
+            self.socket = consume socket
+            self.inode = inode
+            poller = try Poller(loop: side.loop, descriptor: descriptor) { [unowned self] events in
+                ready(events)
+            }
+        } catch {
+            side.own.remove(inode)
+            throw error
+        }
+        poller?.watch(.readable)
+    }
+
+    private func ready(_ events: Poller.Events) {
+        if events.contains(.failed) {
+            // An error of some datagram that was sent; reading it clears it.
+            _ = socket?.takeError("recv")
+            poller?.watch(.readable)
+        }
+        for _ in 0..<Self.batchesPerTurn {
+            guard receiveBatch() == DatagramBatch.capacity else { return }
+        }
+    }
+
+    private func receiveBatch() -> Int {
+        guard socket != nil else { return 0 }
+        let batch = side.datagrams
+        let count: Int
+        do {
+            count = try batch.receive(from: socket!) ?? 0
+        } catch {
+            side.counters.datagramsDropped += 1
+            return 0
+        }
+        for index in 0..<count {
+            guard let client = batch.sender(index) else { continue }
+            let local = planned.endpoint.address.isWildcard ? batch.destination(index) : nil
+            let flow = flow(for: ClientKey(client: client, local: local))
+            guard let flow else {
+                side.counters.datagramsDropped += 1
+                continue
+            }
+            touch(flow)
+            batch.withPayload(index) { flow.send($0) }
+        }
+        return count
+    }
+
+    private func flow(for key: ClientKey) -> UDPClientFlow? {
+        if let flow = flows[key] { return flow }
+        if flows.count >= Self.maxFlows || side.flows.udpCount >= FlowTable.maxUDP {
+            side.counters.udpFlowsEvicted += 1
+            oldest?.abort(.expired)
+        }
+        guard side.flows.udpCount < FlowTable.maxUDP else { return nil }
+        guard let flow = side.openUDP(key, on: self, of: entry) else { return nil }
+        flows[key] = flow
+        pushNewest(flow)
+        return flow
+    }
+
+    /// Sends an answer from the address that the client asked.
+    func reply(_ datagram: Span<UInt8>, to key: ClientKey) {
+        guard socket != nil else { return }
+        do {
+            let sent = try socket!.sendDatagram(datagram, to: key.client, from: key.local)
+            if !sent { side.counters.datagramsDropped += 1 }
+        } catch {
+            side.counters.datagramsDropped += 1
+        }
+    }
+
+    // MARK: Order of use
+
+    func touch(_ flow: UDPClientFlow) {
+        guard flow !== newest, flows[flow.key] != nil else { return }
+        unlink(flow)
+        pushNewest(flow)
+    }
+
+    func remove(_ flow: UDPClientFlow) {
+        guard flows.removeValue(forKey: flow.key) != nil else { return }
+        unlink(flow)
+    }
+
+    private func pushNewest(_ flow: UDPClientFlow) {
+        flow.newer = nil
+        flow.older = newest
+        newest?.newer = flow
+        newest = flow
+        if oldest == nil { oldest = flow }
+    }
+
+    private func unlink(_ flow: UDPClientFlow) {
+        let newer = flow.newer
+        let older = flow.older
+        newer?.older = older
+        older?.newer = newer
+        if newest === flow { newest = older }
+        if oldest === flow { oldest = newer }
+        flow.newer = nil
+        flow.older = nil
+    }
+
+    func pause(_ isPaused: Bool) {}
+
+    func close() {
+        for flow in flows.values { flow.abort(.disabled) }
+        poller?.close()
+        poller = nil
+        if socket != nil { side.own.remove(inode) }
+        socket = nil
+    }
+}
