@@ -96,8 +96,11 @@ let package = Package(
             dependencies: ["GuestAgent", argumentParser, logging],
             swiftSettings: strict),
 
-        tests("AddressesTests", ["Addresses"]),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testing),
+        tests("AddressesTests", ["Addresses", "TestSupport"]),
         tests("EventLoopTests", ["EventLoop"]),
+        tests("WireTests", ["Addresses", "TestSupport", "Wire"]),
+        tests("TunnelTests", ["Addresses", "Sockets", "TestSupport", "Tunnel", "Wire"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -11,3 +11,12 @@ public struct Listener: Hashable, Sendable { public var key: ListenerKey; public
 public enum ListenerChange: Sendable { case appeared(Listener); case updated(Listener); case vanished(ListenerKey) }
 public struct ListenerChanges: Sendable { public var changes: [ListenerChange]; public var isFirst: Bool }
 public final class OwnSockets: Sendable { public init() {}; public func insert(_ inode: UInt64) {}; public func remove(_ inode: UInt64) {} }
+public struct WatchOptions: Hashable, Sendable { public var udpEphemeralAfter: UInt64? = 2000; public var fixedInterval: UInt64?; public var usesHints = true; public init() {} }
+import EventLoop
+public final class ListenerWatcher: Sendable {
+  public init(own: OwnSockets, options: WatchOptions, deliver: @escaping @Sendable (ListenerChanges) -> Void) {}
+  public func start() throws {}
+  public func reconfigure(_ options: WatchOptions) {}
+  public func scanSoon() {}
+  public func stop() {}
+}

@@ -37,7 +37,8 @@ public final class Side {
     private static let acceptPause: UInt64 = 100
 
     let loop: Loop
-    let own: OwnSockets
+    /// The inodes of our own sockets.
+    public let own: OwnSockets
     let log: Logger
     let role: Role
     let hasIPv6: Bool

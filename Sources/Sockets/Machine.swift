@@ -1,0 +1,76 @@
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
+
+/// Facts about this machine and process that both programs report.
+public enum Machine {
+    /// The operating system's name, its release and the machine's name, as uname(2) has them.
+    public static func names() -> (os: String, release: String, host: String) {
+        var info = utsname()
+        guard unsafe uname(&info) == 0 else { return ("unknown", "", "") }
+        return (text(of: info.sysname), text(of: info.release), text(of: info.nodename))
+    }
+
+    private static func text<Field>(of field: Field) -> String {
+        unsafe withUnsafeBytes(of: field) { bytes in
+            let end = unsafe bytes.firstIndex(of: 0) ?? bytes.endIndex
+            return unsafe String(decoding: bytes[..<end], as: UTF8.self)
+        }
+    }
+
+    /// Raises the soft limit on open descriptors to the hard one: every mirror and flow is one.
+    ///
+    /// - Returns: The limit now in force.
+    @discardableResult
+    public static func raiseDescriptorLimit() -> UInt64 {
+        var limit = rlimit()
+        let kind = __rlimit_resource_t(UInt32(RLIMIT_NOFILE.rawValue))
+        guard unsafe getrlimit(kind, &limit) == 0 else { return 0 }
+        limit.rlim_cur = limit.rlim_max
+        _ = unsafe setrlimit(kind, &limit)
+        return UInt64(limit.rlim_cur)
+    }
+
+    /// Makes writing to a closed pipe an error instead of the end of the program.
+    public static func ignoreBrokenPipes() {
+        _ = signal(SIGPIPE, SIG_IGN)
+    }
+
+    /// This process's number.
+    public static var processID: Int32 { getpid() }
+
+    /// Bytes of memory this process occupies (RSS), 0 where the system does not tell.
+    public static var residentBytes: Int {
+        guard let text = readSmallFile("/proc/self/statm") else { return 0 }
+        let fields = text.split(separator: " ")
+        guard fields.count > 1, let pages = Int(fields[1]) else { return 0 }
+        return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
+    }
+
+    /// How many descriptors this process has open, 0 where the system does not tell.
+    public static var openDescriptors: Int {
+        guard let directory = unsafe opendir("/proc/self/fd") else { return 0 }
+        defer { _ = unsafe closedir(directory) }
+        var count = 0
+        while unsafe readdir(directory) != nil { count += 1 }
+        // Without `.`, `..` and the directory itself.
+        return max(0, count - 3)
+    }
+
+    /// A random number that tells one run of a program from another.
+    public static func randomInstance() -> UInt64 {
+        .random(in: 1...UInt64.max)
+    }
+
+    private static func readSmallFile(_ path: String) -> String? {
+        let raw = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard raw >= 0 else { return nil }
+        let file = OwnedFD(taking: raw)
+        var bytes = [UInt8](repeating: 0, count: 4_096)
+        let count = unsafe read(file.raw, &bytes, bytes.count)
+        guard count > 0 else { return nil }
+        return String(decoding: bytes[..<count], as: UTF8.self)
+    }
+}

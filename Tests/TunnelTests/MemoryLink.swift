@@ -1,0 +1,35 @@
+import Sockets
+import Tunnel
+
+/// Two links joined by memory. Bytes move when `pumpAll` says so; capacity and cuts are the test's.
+final class MemoryLink: Link {
+    var outgoing: [UInt8] = []
+    var incoming: [UInt8] = []
+    /// How many more bytes a write takes.
+    var capacity = Int.max
+    var isClosed = false
+    var isPeerClosed = false
+    var wantsWritable = false
+    weak var session: Session?
+
+    func read(into buffer: IOBuffer) throws(SystemError) -> Int? {
+        if incoming.isEmpty { return isPeerClosed ? 0 : nil }
+        let count = min(buffer.space, incoming.count)
+        buffer.append(Array(incoming[..<count]))
+        incoming.removeFirst(count)
+        return count
+    }
+
+    func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int? {
+        if isPeerClosed { throw SystemError("send", 32) }
+        let count = min(capacity, bytes.count)
+        guard count > 0 else { return nil }
+        for index in 0..<count { outgoing.append(bytes[index]) }
+        if capacity != .max { capacity -= count }
+        return count
+    }
+
+    func watchWritable(_ isWanted: Bool) { wantsWritable = isWanted }
+    func attach(_ session: Session) { self.session = session }
+    func close() { isClosed = true }
+}
