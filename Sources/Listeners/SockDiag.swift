@@ -1,0 +1,142 @@
+internal import Addresses
+internal import Sockets
+
+// What sock_diag(7) says of sockets: the request and the answer as bytes (pure), and the conversation.
+
+/// Builds requests and reads answers.
+enum DiagMessage {
+    private static let headerSize = 16
+    private static let messageSize = 72
+    private static let familyV4: UInt8 = 2
+    private static let familyV6: UInt8 = 10
+    private static let attributeV6Only: UInt16 = 11
+
+    /// A request for all sockets of a family and protocol in the given states.
+    static func dump(isIPv6: Bool, protocolNumber: UInt8, states: UInt32) -> [UInt8] {
+        var bytes: [UInt8] = []
+        func add(_ value: UInt32, _ size: Int) {
+            for index in 0..<size { bytes.append(UInt8(truncatingIfNeeded: value >> UInt32(8 * index))) }
+        }
+        add(72, 4)  // nlmsg_len: header 16 + inet_diag_req_v2 56
+        add(20, 2)  // SOCK_DIAG_BY_FAMILY
+        add(0x301, 2)  // NLM_F_REQUEST | NLM_F_DUMP
+        add(1, 4)
+        add(0, 4)
+        bytes += [isIPv6 ? familyV6 : familyV4, protocolNumber, 0, 0]
+        add(states, 4)
+        bytes += [UInt8](repeating: 0, count: 48)
+        return bytes
+    }
+
+    enum Part: Equatable {
+        case rows([SocketRow], isLast: Bool)
+        case failed
+    }
+
+    /// Reads one datagram of an answer.
+    static func parse(_ kind: SocketKind, _ bytes: [UInt8], count: Int) -> Part {
+        var rows: [SocketRow] = []
+        var offset = 0
+        let count = min(count, bytes.count)
+        while count - offset >= headerSize {
+            let length = Int(word(bytes, offset))
+            guard length >= headerSize, length <= count - offset else { return .failed }
+            switch half(bytes, offset + 4) {
+            case 3: return .rows(rows, isLast: true)
+            case 20:
+                guard let row = row(kind, bytes, offset + headerSize, offset + length) else {
+                    return .failed
+                }
+                rows.append(row)
+            default: return .failed
+            }
+            offset += (length + 3) & ~3
+        }
+        return .rows(rows, isLast: false)
+    }
+
+    private static func row(
+        _ kind: SocketKind, _ bytes: [UInt8], _ start: Int, _ end: Int
+    ) -> SocketRow? {
+        guard end - start >= messageSize else { return nil }
+        let port = UInt16(bytes[start + 4]) << 8 | UInt16(bytes[start + 5])
+        let address: IPAddress
+        switch bytes[start] {
+        case familyV4: address = .v4(IPv4Address(bits: word(bytes, start + 8).byteSwapped))
+        case familyV6:
+            let words = (0..<4).map { UInt64(word(bytes, start + 8 + 4 * $0).byteSwapped) }
+            address = .v6(
+                IPv6Address(high: words[0] << 32 | words[1], low: words[2] << 32 | words[3]))
+        default: return nil
+        }
+        return SocketRow(
+            kind: kind, endpoint: Endpoint(address, port).unmapped, state: bytes[start + 1],
+            uid: word(bytes, start + 64), inode: UInt64(word(bytes, start + 68)),
+            isV6Only: v6Only(bytes, start + messageSize, end))
+    }
+
+    private static func v6Only(_ bytes: [UInt8], _ start: Int, _ end: Int) -> Bool? {
+        var offset = start
+        while end - offset >= 4 {
+            let length = Int(half(bytes, offset))
+            guard length >= 4, length <= end - offset else { return nil }
+            if half(bytes, offset + 2) == attributeV6Only, length >= 5 {
+                return bytes[offset + 4] != 0
+            }
+            offset += (length + 3) & ~3
+        }
+        return nil
+    }
+
+    private static func half(_ bytes: [UInt8], _ offset: Int) -> UInt16 {
+        UInt16(bytes[offset]) | UInt16(bytes[offset + 1]) << 8
+    }
+
+    private static func word(_ bytes: [UInt8], _ offset: Int) -> UInt32 {
+        UInt32(half(bytes, offset)) | UInt32(half(bytes, offset + 2)) << 16
+    }
+}
+
+/// Asks the kernel for sockets. Owned by one thread.
+final class SockDiag {
+    private let socket: DiagSocket
+    private var buffer = [UInt8](repeating: 0, count: 65_536)
+
+    /// Opens the conversation; nil where the kernel has none.
+    init?() {
+        guard let socket = try? DiagSocket() else { return nil }
+        self.socket = socket
+    }
+
+    /// All sockets of a kind in one state, both families; nil when the kernel refuses or the answer is
+    /// not whole.
+    func rows(_ kind: SocketKind, state: UInt8) -> [SocketRow]? {
+        guard let transport = kind.transport,
+            let v4 = dump(kind, isIPv6: false, transport, state),
+            let v6 = dump(kind, isIPv6: true, transport, state)
+        else { return nil }
+        return v4 + v6
+    }
+
+    private func dump(
+        _ kind: SocketKind, isIPv6: Bool, _ transport: TransportProtocol, _ state: UInt8
+    ) -> [SocketRow]? {
+        let request = DiagMessage.dump(
+            isIPv6: isIPv6, protocolNumber: transport.rawValue, states: 1 << UInt32(state))
+        guard (try? socket.send(request)) != nil else { return nil }
+        var rows: [SocketRow] = []
+        while true {
+            guard let count = try? socket.receive(into: &buffer) else {
+                return nil
+            }
+            switch DiagMessage.parse(kind, buffer, count: count) {
+            case .failed:
+                socket.drain()
+                return nil
+            case .rows(let part, let isLast):
+                rows += part
+                if isLast { return rows }
+            }
+        }
+    }
+}

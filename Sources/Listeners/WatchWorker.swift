@@ -1,0 +1,178 @@
+internal import Addresses
+internal import EventLoop
+internal import Sockets
+
+/// The watcher's work, on its own thread and loop.
+final class WatchWorker {
+    private static let afterChange: UInt64 = 20
+    private static let usual: UInt64 = 50
+    private static let quiet: UInt64 = 100
+    private static let quietAfter: UInt64 = 60_000
+    private static let lively: UInt64 = 1_000
+    private static let hintGap: UInt64 = 5
+    private static let ownersEvery: UInt64 = 500
+    private static let ownerTries = 4
+    private static let rangeEvery: UInt64 = 5_000
+
+    private let loop: Loop
+    private let own: OwnSockets
+    private let deliver: @Sendable (ListenerChanges) -> Void
+    private var options: WatchOptions
+    private let scanner = Scanner()
+    private var tracker = ListenerTracker()
+    private var timer: Timer?
+    private var hints: Hints?
+    private var isFirst = true
+    private var scannedAt: UInt64 = 0
+    private var changedAt: UInt64 = 0
+
+    private var ephemeralPorts: ClosedRange<Port> = 32_768...60_999
+    private var rangeReadAt: UInt64?
+
+    /// Listeners whose owner is not known, and how often it was looked for.
+    private var ownerless: [ListenerKey: (inode: UInt64, tries: Int)] = [:]
+    private var ownersAt: UInt64 = 0
+
+    init(
+        loop: Loop, own: OwnSockets, options: WatchOptions,
+        deliver: @escaping @Sendable (ListenerChanges) -> Void
+    ) {
+        self.loop = loop
+        self.own = own
+        self.options = options
+        self.deliver = deliver
+    }
+
+    /// Scans for the first time and sets the timer.
+    ///
+    /// - Returns: False when the loop has no timer to give.
+    func start() -> Bool {
+        timer = try? Timer(loop: loop) { [unowned self] in tick() }
+        guard timer != nil else { return false }
+        applyHints()
+        tick()
+        return true
+    }
+
+    func close() {
+        timer?.close()
+        hints?.close()
+        hints = nil
+    }
+
+    func perform(_ command: WatchCommand) {
+        switch command {
+        case .stop: loop.stop()
+        case .scan: tick()
+        case .reconfigure(let options):
+            self.options = options
+            applyHints()
+            tick()
+        }
+    }
+
+    private func applyHints() {
+        if options.usesHints, hints == nil {
+            hints = Hints(loop: loop) { [unowned self] in hinted() }
+        } else if !options.usesHints {
+            hints?.close()
+            hints = nil
+        }
+    }
+
+    /// The kernel says that something may have changed.
+    private func hinted() {
+        let now = Loop.nanoseconds / 1_000_000
+        if now >= scannedAt + Self.hintGap {
+            tick()
+        } else {
+            timer?.start(after: scannedAt + Self.hintGap - now)
+        }
+    }
+
+    private func tick() {
+        scan()
+        findOwners()
+        timer?.start(after: interval())
+    }
+
+    private func interval() -> UInt64 {
+        if let fixed = options.fixedInterval { return max(1, fixed) }
+        let sinceChange = scannedAt &- changedAt
+        if sinceChange < Self.lively { return Self.afterChange }
+        return sinceChange < Self.quietAfter ? Self.usual : Self.quiet
+    }
+
+    // MARK: Scanning
+
+    private func scan() {
+        let now = Loop.nanoseconds / 1_000_000
+        scannedAt = now
+        readEphemeralRange(now)
+        guard var (rows, context) = look(now) else { return }
+        if tracker.losesListener(rows, context) {
+            // A row can be missed while the table changes under the reader.
+            guard let second = look(now) else { return }
+            (rows, context) = second
+        }
+        let changes = tracker.update(rows, context)
+        guard !changes.isEmpty || isFirst else { return }
+        changedAt = now
+        noteOwnerless(changes)
+        deliver(ListenerChanges(changes: changes, isFirst: isFirst))
+        isFirst = false
+    }
+
+    /// One reading of the tables; nil when it failed, which changes nothing.
+    private func look(_ now: UInt64) -> (rows: [SocketRow], context: ListenerTracker.Context)? {
+        let before = own.beginScan()
+        guard let rows = try? scanner.scan(now: now) else { return nil }
+        let context = ListenerTracker.Context(
+            own: before.union(own.endScan()), now: now, ephemeralPorts: ephemeralPorts,
+            ephemeralAfter: options.udpEphemeralAfter)
+        return (rows, context)
+    }
+
+    private func readEphemeralRange(_ now: UInt64) {
+        if let last = rangeReadAt, now < last + Self.rangeEvery { return }
+        rangeReadAt = now
+        let text = SystemFiles.text("/proc/sys/net/ipv4/ip_local_port_range") ?? ""
+        let ports = text.split(whereSeparator: { $0 == "\t" || $0 == " " || $0 == "\n" })
+            .compactMap { Port($0) }
+        if ports.count == 2, ports[0] <= ports[1] { ephemeralPorts = ports[0]...ports[1] }
+    }
+
+    // MARK: Owners
+
+    private func noteOwnerless(_ changes: [ListenerChange]) {
+        for change in changes {
+            switch change {
+            case .appeared(let listener), .updated(let listener):
+                ownerless[listener.key] = (listener.inode, 0)
+            case .vanished(let key):
+                ownerless[key] = nil
+            }
+        }
+    }
+
+    private func findOwners() {
+        guard !ownerless.isEmpty, scannedAt >= ownersAt + Self.ownersEvery || ownersAt == 0 else {
+            return
+        }
+        ownersAt = max(1, scannedAt)
+        let owners = OwnerFinder.owners(of: Set(ownerless.values.map(\.inode)))
+        var changes: [ListenerChange] = []
+        for (key, wanted) in ownerless {
+            if let owner = owners[wanted.inode] {
+                ownerless[key] = nil
+                if let listener = tracker.learn(owner, ofInode: wanted.inode, at: key) {
+                    changes.append(.updated(listener))
+                }
+            } else {
+                let isHopeless = wanted.tries + 1 >= Self.ownerTries
+                ownerless[key] = isHopeless ? nil : (wanted.inode, wanted.tries + 1)
+            }
+        }
+        if !changes.isEmpty { deliver(ListenerChanges(changes: changes, isFirst: false)) }
+    }
+}
