@@ -70,6 +70,7 @@ let package = Package(
 
         // What people touch.
         library("Settings", ["Addresses", yams]),
+        library("LogLines", [logging]),
         library("Control", ["Addresses", flyingFox, flyingSocks]),
 
         // The two sides, and their command lines.
@@ -88,12 +89,14 @@ let package = Package(
         .executableTarget(
             name: "twinport",
             dependencies: [
-                "Addresses", "Control", "HostHelper", "Settings", argumentParser, logging,
+                "Addresses", "Control", "HostHelper", "LogLines", "Settings", argumentParser, logging,
             ],
             swiftSettings: strict),
         .executableTarget(
             name: "twinport-agent",
-            dependencies: ["GuestAgent", argumentParser, logging],
+            dependencies: [
+                "Addresses", "GuestAgent", "LogLines", "Tunnel", argumentParser, logging,
+            ],
             swiftSettings: strict),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testing),

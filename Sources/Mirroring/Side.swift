@@ -43,7 +43,8 @@ public final class Side {
     let role: Role
     let hasIPv6: Bool
     private(set) var policy: MirrorPolicy
-    private(set) var session: Session?
+    /// The live session.
+    public private(set) var session: Session?
     var counters = SideCounters()
     let flows = FlowTable()
     let datagrams = DatagramBatch()

@@ -1,1 +1,104 @@
-@main struct Main { static func main() {} }
+internal import Addresses
+internal import ArgumentParser
+internal import GuestAgent
+internal import LogLines
+internal import Logging
+internal import Tunnel
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
+
+/// `twinport-agent`, the guest's program.
+@main
+struct TwinportAgent: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "twinport-agent",
+        abstract: "Tells a desktop what listens in this VM, and carries the traffic.",
+        discussion: """
+            Runs in the guest, as root where the owners of sockets and quick notice of new \
+            listeners are wanted. The desktop runs "twinport host".
+            """,
+        version: "0.1.0")
+
+    @Option(
+        help: "Dial the host: unix:///path.sock or vsock://2:PORT. Or set TWINPORT_CONNECT.")
+    var connect: String?
+
+    @Option(help: "Wait for the host instead: unix:///path.sock or vsock://any:PORT.")
+    var listen: String?
+
+    @Option(help: "How much to log: \(Logger.levelNames).")
+    var logLevel = "info"
+
+    /// Parses, runs, and ends with 0 done, 1 failed, 2 wrong usage.
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch let error as UsageProblem {
+            complain(error.description)
+            _exit(2)
+        } catch {
+            let code = exitCode(for: error)
+            let text = fullMessage(for: error)
+            if code == .success {
+                print(text)
+                exit(withError: nil)
+            }
+            complain(code == .validationFailure ? text : "\(error)")
+            _exit(code == .validationFailure ? 2 : 1)
+        }
+    }
+
+    private static func complain(_ text: String) {
+        let line = text.hasPrefix("Error") ? text : "twinport-agent: \(text)"
+        let bytes = Array((line + "\n").utf8)
+        // Nobody can be told that this failed.
+        _ = unsafe bytes.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    }
+
+    mutating func run() throws {
+        guard let level = Logger.Level(rawValue: logLevel) else {
+            throw UsageProblem("--log-level \(logLevel): expected one of \(Logger.levelNames)")
+        }
+        try AgentProgram.run(
+            AgentOptions(
+                mode: try mode(), version: Self.configuration.version,
+                log: .lines("twinport-agent", level: level)))
+    }
+
+    private func mode() throws -> TunnelEndpoint.Mode {
+        let dial = connect ?? (listen == nil ? environment("TWINPORT_CONNECT") : nil)
+        switch (dial, listen) {
+        case (let dial?, nil): return .connect(try uri(dial))
+        case (nil, let listen?): return .listen(try uri(listen))
+        case (nil, nil):
+            throw UsageProblem(
+                "where is the host? Give --connect or --listen with an address, as "
+                    + "--connect vsock://2:1024, or set TWINPORT_CONNECT")
+        default: throw UsageProblem("--connect and --listen exclude each other")
+        }
+    }
+
+    private func uri(_ text: String) throws -> TunnelURI {
+        do {
+            return try TunnelURI(parsing: text)
+        } catch {
+            throw UsageProblem(error.description)
+        }
+    }
+
+    private func environment(_ name: String) -> String? {
+        guard let value = unsafe getenv(name) else { return nil }
+        return unsafe String(cString: value)
+    }
+}
+
+/// A command line that cannot be carried out.
+private struct UsageProblem: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,77 @@
+internal import FlyingFox
+internal import FlyingSocks
+internal import FoundationEssentials
+
+/// Asks a running helper.
+public struct ControlClient: Sendable {
+    private let path: String
+
+    /// Prepares to ask the helper at `path`.
+    public init(path: String) {
+        self.path = path
+    }
+
+    /// `GET /v1/status`.
+    public func status() async throws(ControlError) -> StatusReport {
+        try await get("status")
+    }
+
+    /// `GET /v1/ports`.
+    public func ports() async throws(ControlError) -> [PortReport] {
+        try await get("ports")
+    }
+
+    /// `GET /v1/flows`.
+    public func flows() async throws(ControlError) -> [FlowReport] {
+        try await get("flows")
+    }
+
+    /// The body of `GET /v1/NAME` as it came.
+    public func text(_ name: String) async throws(ControlError) -> String {
+        String(decoding: try await body(name), as: UTF8.self)
+    }
+
+    /// Whether somebody listens there.
+    var isAnswered: Bool {
+        get async {
+            guard let socket = try? await AsyncSocket.connected(to: .unix(path: path)) else {
+                return false
+            }
+            try? socket.close()
+            return true
+        }
+    }
+
+    private func get<Report: Decodable>(_ name: String) async throws(ControlError) -> Report {
+        let data = try await body(name)
+        do {
+            return try JSONDecoder().decode(Report.self, from: data)
+        } catch {
+            throw ControlError(
+                "the helper's answer is not understood: are twinport and the helper of one version?")
+        }
+    }
+
+    private func body(_ name: String) async throws(ControlError) -> Data {
+        guard await isAnswered else {
+            throw ControlError(
+                "no helper runs at \(path): start \"twinport host\", or name its --control",
+                isNotRunning: true)
+        }
+        do {
+            var client = HTTPClient()
+            let request = HTTPRequest(
+                method: .GET, version: .http11, path: "/v1/\(name)", query: [],
+                headers: [HTTPHeader("Connection"): "close"], body: Data())
+            let response = try await client.sendHTTPRequest(request, to: .unix(path: path))
+            guard response.statusCode == .ok else {
+                throw ControlError("the helper answers with \(response.statusCode.code)")
+            }
+            return try await response.bodyData
+        } catch let error as ControlError {
+            throw error
+        } catch {
+            throw ControlError("the helper at \(path) did not answer: \(error)")
+        }
+    }
+}

@@ -1,0 +1,212 @@
+internal import Addresses
+internal import Control
+internal import EventLoop
+internal import Listeners
+internal import Logging
+internal import Mirroring
+internal import Settings
+internal import Sockets
+internal import Tunnel
+internal import Wire
+
+/// The helper's parts and how they are joined. Owned by the data loop's thread.
+final class HostSide {
+    private static let settingsInterval: UInt32 = 150
+
+    let options: HostOptions
+    let log: Logger
+    let loop: Loop
+    let side: Side
+    /// The one way in for other threads.
+    let door: Mailbox<HostRequest>
+    private let changes: Mailbox<ListenerChanges>
+    private let watcher: ListenerWatcher
+    private let instance = Machine.randomInstance()
+    private var epoch: UInt64 = 0
+    private var endpoint: TunnelEndpoint?
+    private var settingsWatch: FileWatch?
+    private var signals: [SignalWatch] = []
+
+    private(set) var settings: Settings
+    private(set) var settingsError: String?
+    private(set) var peer: Hello?
+    private(set) var trouble: String?
+    let startedAt: UInt64
+    private(set) var sessionSince: UInt64?
+
+    /// Sets everything up; nothing runs before ``run()``.
+    init(_ options: HostOptions, _ settings: Settings) throws {
+        self.options = options
+        self.settings = settings
+        log = options.log
+        let loop = try Loop()
+        self.loop = loop
+        startedAt = loop.now
+        let side = try Side(
+            loop: loop, role: .host, policy: MirrorPolicy(settings), own: OwnSockets(),
+            log: options.log)
+        self.side = side
+        let answers = RequestAnswers()
+        door = try Mailbox(loop: loop) { requests in
+            for request in requests { answers.answer(request) }
+        }
+        changes = try Mailbox(loop: loop) { batches in
+            for batch in batches { side.apply(batch) }
+        }
+        let changes = self.changes
+        watcher = ListenerWatcher(own: side.own, options: WatchOptions(settings)) {
+            changes.send($0)
+        }
+        answers.host = self
+        side.onSessionEnd = { [unowned self] session, end in sessionEnded(session, end) }
+        try startTunnel()
+    }
+
+    /// Runs the loop until a signal ends it.
+    func run() {
+        do {
+            try watcher.start()
+            settingsWatch = try FileWatch(
+                loop: loop, path: options.settingsPath, interval: Self.settingsInterval
+            ) { [unowned self] in reloadSettings() }
+            for number in [Int32(15), 2] {
+                signals.append(
+                    try SignalWatch(loop: loop, signal: number) { [unowned self] in stop() })
+            }
+            log.info(
+                "helper started",
+                metadata: ["tunnel": "\(mode.uri)", "enabled": "\(settings.isEnabled)"])
+            loop.run()
+        } catch {
+            log.critical("the helper cannot run", metadata: ["reason": "\(error)"])
+            stop()
+        }
+        loop.close()
+    }
+
+    private func stop() {
+        log.info("helper stopping")
+        watcher.stop()
+        endpoint?.close()
+        side.close()
+        settingsWatch?.close()
+        door.close()
+        changes.close()
+        for signal in signals { signal.close() }
+        loop.stop()
+    }
+
+    // MARK: Settings
+
+    /// The file changed. What cannot be understood leaves the last good settings in force.
+    private func reloadSettings() {
+        do {
+            let new = try SettingsFile.load(options.settingsPath, mustExist: true)
+            if settingsError != nil { log.info("settings are right again") }
+            settingsError = nil
+            guard new != settings else { return }
+            apply(new)
+        } catch {
+            settingsError = error.description
+            log.error("settings not applied", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func apply(_ new: Settings) {
+        let old = settings
+        settings = new
+        log.info("settings applied", metadata: ["enabled": "\(new.isEnabled)"])
+        side.setPolicy(MirrorPolicy(new))
+        watcher.reconfigure(WatchOptions(new))
+        side.session?.send(PolicyMessage(new))
+        guard new.tunnel != old.tunnel else { return }
+        do {
+            endpoint?.close(SessionEnd(.shutdown, "the tunnel moves to another address"))
+            try startTunnel()
+        } catch {
+            settingsError = "tunnel: \(mode.uri): \(error)"
+            log.error("tunnel not moved", metadata: ["error": "\(error)"])
+        }
+    }
+
+    // MARK: Tunnel
+
+    /// Where the tunnel is, by the settings or by default.
+    var mode: TunnelEndpoint.Mode {
+        switch settings.tunnel {
+        case .listen(let uri): .listen(uri)
+        case .connect(let uri): .connect(uri)
+        case nil: .listen(.unix(path: Places.tunnel))
+        }
+    }
+
+    private func startTunnel() throws {
+        if case .listen(.unix(let path)) = mode { try ControlPlace.prepareFolder(of: path) }
+        let endpoint = TunnelEndpoint(
+            loop: loop, mode: mode, admission: Admission(), delegate: self)
+        do {
+            try endpoint.start()
+        } catch {
+            endpoint.close()
+            throw error
+        }
+        self.endpoint = endpoint
+    }
+
+    private func sessionEnded(_ session: Session, _ end: SessionEnd) {
+        log.warning("session down", metadata: ["reason": "\(end)"])
+        trouble = end.description
+        peer = nil
+        sessionSince = nil
+        endpoint?.sessionEnded(session)
+    }
+}
+
+extension HostSide: TunnelEndpointDelegate {
+    func makeHello() -> Hello {
+        epoch += 1
+        let names = Machine.names()
+        return Hello(
+            role: .host, instance: instance, epoch: epoch, os: names.os, kernel: names.release,
+            hostname: names.host, program: options.version)
+    }
+
+    /// Host networking is for Linux guests: nobody else's sockets can stand in for a container's.
+    func refusal(of hello: Hello) -> String? {
+        hello.os == "Linux"
+            ? nil : "the guest runs \(hello.os); host networking needs a Linux guest"
+    }
+
+    func tunnelUp(_ session: Session, _ hello: Hello) {
+        log.info(
+            "session up",
+            metadata: [
+                "guest": "\(hello.hostname)", "kernel": "\(hello.kernel)",
+                "version": "\(hello.program)",
+            ])
+        peer = hello
+        trouble = nil
+        sessionSince = loop.now
+        session.send(PolicyMessage(settings))
+        side.tunnelUp(session)
+    }
+
+    func tunnelTrouble(_ what: String) {
+        guard what != trouble else { return }
+        trouble = what
+        log.warning("tunnel", metadata: ["trouble": "\(what)"])
+    }
+}
+
+/// Answers requests on the loop's thread.
+private final class RequestAnswers {
+    unowned var host: HostSide!
+
+    func answer(_ request: HostRequest) {
+        switch request {
+        case .status(let reply): reply(host.statusReport())
+        case .ports(let reply): reply(host.portReports())
+        case .flows(let reply): reply(host.flowReports())
+        }
+    }
+}

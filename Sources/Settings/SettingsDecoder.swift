@@ -1,0 +1,174 @@
+internal import Addresses
+internal import Yams
+
+/// Reads a settings file's text. Strict: what is not understood is an error with its place, never a default.
+enum SettingsDecoder {
+    static let maxLength = 1 << 20
+
+    static func decode(_ text: String, file: String) throws(SettingsError) -> Settings {
+        guard text.utf8.count <= maxLength else {
+            throw SettingsError(
+                file: file, line: 0, column: 0, key: "", problem: "larger than 1 MiB")
+        }
+        guard let root = try compose(text, file) else { return Settings() }
+        return try settings(NodeReader(node: root, path: "", file: file, fallback: nil))
+    }
+
+    static func compose(_ text: String, _ file: String) throws(SettingsError) -> Node? {
+        do {
+            return try Yams.compose(yaml: text)
+        } catch let error as YamlError {
+            throw SettingsError(error, file: file)
+        } catch {
+            throw SettingsError(file: file, line: 0, column: 0, key: "", problem: "\(error)")
+        }
+    }
+
+    // MARK: Sections
+
+    private static func settings(_ root: NodeReader) throws(SettingsError) -> Settings {
+        let members = try root.members([
+            "hostNetworking", "enhancedContainerIsolation", "tunnel", "guestToHost",
+            "hostToGuest", "udp", "scan",
+        ])
+        var settings = Settings()
+        if let node = members["hostNetworking"] {
+            let toggle = try node.members(["enabled"])["enabled"]
+            if let toggle { settings.isEnabled = try toggle.bool() }
+        }
+        if let node = members["tunnel"] { settings.tunnel = try tunnel(node) }
+        if let node = members["guestToHost"] { settings.guestToHost = try guestToHost(node) }
+        if let node = members["hostToGuest"] { settings.hostToGuest = try hostToGuest(node) }
+        if let node = members["udp"] { settings.udp = try udp(node) }
+        if let node = members["scan"] { settings.scan = try scan(node) }
+        if let node = members["enhancedContainerIsolation"] {
+            settings.isEnhancedContainerIsolation = try node.bool()
+            if settings.isEnhancedContainerIsolation, settings.isEnabled {
+                throw node.fail(isolationReason)
+            }
+        }
+        return settings
+    }
+
+    /// Why the two exclude each other.
+    static let isolationReason =
+        "Enhanced Container Isolation keeps containers apart from the host, host networking gives them "
+        + "the host's network: set this or hostNetworking.enabled to false"
+
+    private static func tunnel(_ node: NodeReader) throws(SettingsError) -> Settings.Tunnel? {
+        let members = try node.members(["listen", "connect"])
+        if let connect = members["connect"], members["listen"] != nil {
+            throw connect.fail("tunnel.listen is set as well; keep the one that is meant")
+        }
+        if let listen = members["listen"] { return .listen(try uri(listen)) }
+        if let connect = members["connect"] { return .connect(try uri(connect)) }
+        return nil
+    }
+
+    private static func uri(_ node: NodeReader) throws(SettingsError) -> TunnelURI {
+        let text = try node.text("a tunnel address, as unix:///run/twinport.sock")
+        do {
+            return try TunnelURI(parsing: text)
+        } catch {
+            throw node.fail(error.description)
+        }
+    }
+
+    private static func guestToHost(
+        _ node: NodeReader
+    ) throws(SettingsError) -> Settings.GuestToHost {
+        let members = try node.members(["enabled", "bind", "ignore"])
+        var section = Settings.GuestToHost()
+        if let node = members["enabled"] { section.isEnabled = try node.bool() }
+        if let node = members["bind"] {
+            guard let bind = Settings.Bind(rawValue: try node.text("same or loopback")) else {
+                throw node.fail("expected same or loopback, found \(node.found)")
+            }
+            section.bind = bind
+        }
+        if let node = members["ignore"] { section.ignore = try rules(node) }
+        return section
+    }
+
+    private static func hostToGuest(
+        _ node: NodeReader
+    ) throws(SettingsError) -> Settings.HostToGuest {
+        let members = try node.members(["enabled", "ignore"])
+        var section = Settings.HostToGuest()
+        if let node = members["enabled"] { section.isEnabled = try node.bool() }
+        if let node = members["ignore"] { section.ignore = try rules(node) }
+        return section
+    }
+
+    private static func rules(_ node: NodeReader) throws(SettingsError) -> [PortRule] {
+        let expected = "ports as tcp/22, udp/5000-5010 or tcp/*"
+        var rules: [PortRule] = []
+        for item in try node.list() {
+            guard let rule = PortRule(try item.text(expected)) else {
+                throw item.fail("expected \(expected), found \(item.found)")
+            }
+            rules.append(rule)
+        }
+        return rules
+    }
+
+    private static func udp(_ node: NodeReader) throws(SettingsError) -> Settings.UDP {
+        let members = try node.members(["idle", "ephemeralAfter"])
+        var section = Settings.UDP()
+        if let node = members["idle"] {
+            section.idle = try duration(node, atLeast: 1_000, "a duration of 1s to 24h, as 300s")
+        }
+        if let node = members["ephemeralAfter"] {
+            let expected = "a duration, as 2s, or never"
+            section.ephemeralAfter =
+                try node.text(expected) == "never" ? nil : try duration(node, expected)
+        }
+        return section
+    }
+
+    private static func scan(_ node: NodeReader) throws(SettingsError) -> Settings.Scan {
+        let members = try node.members(["interval", "hints"])
+        var section = Settings.Scan()
+        if let node = members["interval"] {
+            let expected = "adaptive, or a duration of 5ms to 1m, as 50ms"
+            if try node.text(expected) != "adaptive" {
+                section.interval = try duration(node, atLeast: 5, atMost: 60_000, expected)
+            }
+        }
+        if let node = members["hints"] { section.usesHints = try node.bool() }
+        return section
+    }
+
+    private static func duration(
+        _ node: NodeReader, atLeast: UInt64 = 0, atMost: UInt64 = .max, _ expected: String
+    ) throws(SettingsError) -> UInt64 {
+        guard let value = DurationText.milliseconds(try node.text(expected)),
+            value >= atLeast, value <= atMost
+        else { throw node.fail("expected \(expected), found \(node.found)") }
+        return value
+    }
+}
+
+extension SettingsError {
+    /// What Yams says of text that is not YAML.
+    init(_ error: YamlError, file: String) {
+        var place: Mark?
+        var problem: String
+        switch error {
+        case .scanner(_, let text, let mark, _), .parser(_, let text, let mark, _),
+            .composer(_, let text, let mark, _):
+            place = mark
+            problem = "not YAML: \(text)"
+        case .duplicatedKeysInMapping(let duplicates, let context):
+            place = context.mark
+            problem = "the key \(duplicates.joined(separator: ", ")) is there twice"
+        case .reader(let text, _, _, _):
+            problem = "not YAML: \(text)"
+        default:
+            problem = "not YAML: \(error)"
+        }
+        self.init(
+            file: file, line: place?.line ?? 0, column: place?.column ?? 0, key: "",
+            problem: problem)
+    }
+}

@@ -1,0 +1,157 @@
+internal import Yams
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
+
+/// Changes a settings file in place, keeping everything else of it: comments, order, layout, mode.
+public enum SettingsEdit {
+    /// Sets `hostNetworking.enabled`. A missing file is made from a commented template.
+    ///
+    /// - Throws: ``SettingsError``; the file is then as it was.
+    public static func setEnabled(_ isEnabled: Bool, path: String) throws(SettingsError) {
+        let old = try SettingsFile.read(path)
+        let new: String
+        if let old {
+            _ = try SettingsDecoder.decode(old, file: path)
+            new = try edited(old, isEnabled, file: path)
+        } else {
+            new = template(isEnabled)
+        }
+        let settings = try SettingsDecoder.decode(new, file: path)
+        precondition(settings.isEnabled == isEnabled, "the edit did not take")
+        if new != old { try replace(path, with: new) }
+    }
+
+    // MARK: The text
+
+    /// The text with the toggle's value replaced, or the missing lines added.
+    static func edited(
+        _ text: String, _ isEnabled: Bool, file: String
+    ) throws(SettingsError) -> String {
+        let value = isEnabled ? "true" : "false"
+        guard let root = try SettingsDecoder.compose(text, file), case .mapping(let top) = root,
+            let section = top.first(where: { $0.key.scalar?.string == "hostNetworking" })
+        else { return appended(text, value) }
+        guard case .mapping(let members) = section.value,
+            let toggle = members.first(where: { $0.key.scalar?.string == "enabled" })
+        else {
+            return try inserted(text, value, below: section.key.mark, section.value, file: file)
+        }
+        guard let mark = toggle.value.mark, let old = toggle.value.scalar?.string else {
+            throw missingPlace(file)
+        }
+        return replaced(text, line: mark.line, column: mark.column, old, value)
+    }
+
+    private static func appended(_ text: String, _ value: String) -> String {
+        let gap = text.isEmpty || text.hasSuffix("\n") ? "" : "\n"
+        return text + gap + "hostNetworking:\n  enabled: \(value)\n"
+    }
+
+    /// The section is there, empty; the toggle goes right below its key.
+    private static func inserted(
+        _ text: String, _ value: String, below mark: Mark?, _ section: Node, file: String
+    ) throws(SettingsError) -> String {
+        guard let mark else { throw missingPlace(file) }
+        var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        guard mark.line - 1 < lines.count else { throw missingPlace(file) }
+        // "hostNetworking: {}", "~" and "null" all become the block form.
+        if let colon = lines[mark.line - 1].firstIndex(of: ":") {
+            let line = lines[mark.line - 1]
+            let comment = line.firstIndex(of: "#").map { "  " + line[$0...] } ?? ""
+            lines[mark.line - 1] = line[...colon] + comment
+        }
+        let indent = String(repeating: " ", count: mark.column + 1)
+        lines.insert("\(indent)enabled: \(value)", at: mark.line)
+        return lines.joined(separator: "\n")
+    }
+
+    private static func replaced(
+        _ text: String, line: Int, column: Int, _ old: String, _ new: String
+    ) -> String {
+        var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        var units = Array(lines[line - 1].unicodeScalars)
+        let start = min(column - 1, units.count)
+        let end = min(start + old.unicodeScalars.count, units.count)
+        units.replaceSubrange(start..<end, with: Array(new.unicodeScalars))
+        lines[line - 1] = String(String.UnicodeScalarView(units))
+        return lines.joined(separator: "\n")
+    }
+
+    private static func missingPlace(_ file: String) -> SettingsError {
+        SettingsError(
+            file: file, line: 0, column: 0, key: "hostNetworking.enabled",
+            problem: "its place in the file cannot be found; edit the file by hand")
+    }
+
+    static func template(_ isEnabled: Bool) -> String {
+        """
+        # Twinport's settings. Changes apply at once; "twinport settings check" tells if they are right.
+        hostNetworking:
+          enabled: \(isEnabled)
+
+        # Where mirrors of 0.0.0.0 and [::] are bound: same (other machines reach them) or loopback.
+        #guestToHost:
+        #  bind: same
+        #  ignore: [tcp/22]
+        #hostToGuest:
+        #  ignore: []
+
+        """
+    }
+
+    // MARK: The file
+
+    /// Writes a new file beside the old one and renames it into place, so that a reader sees one or the
+    /// other and a full disk loses nothing. A symbolic link stays one.
+    private static func replace(_ path: String, with text: String) throws(SettingsError) {
+        let target = resolved(path)
+        makeParents(of: target)
+        var info = stat()
+        let mode = unsafe stat(target, &info) == 0 ? info.st_mode & 0o777 : 0o600
+        let temporary = "\(target).new-\(getpid())"
+        let raw = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
+        guard raw >= 0 else { throw SettingsFile.failure(path, "cannot be changed") }
+        let isWritten = write(Array(text.utf8), to: raw) && fchmod(raw, mode) == 0 && fsync(raw) == 0
+        let failure = SettingsFile.failure(path, "cannot be written")
+        _ = close(raw)
+        guard isWritten, unsafe rename(temporary, target) == 0 else {
+            _ = unsafe unlink(temporary)
+            throw failure
+        }
+    }
+
+    private static func write(_ bytes: [UInt8], to raw: Int32) -> Bool {
+        var offset = 0
+        while offset < bytes.count {
+            let count = unsafe bytes[offset...].withUnsafeBytes { buffer in
+                #if canImport(Glibc)
+                    unsafe Glibc.write(raw, buffer.baseAddress, buffer.count)
+                #else
+                    unsafe Darwin.write(raw, buffer.baseAddress, buffer.count)
+                #endif
+            }
+            guard count > 0 else { return false }
+            offset += count
+        }
+        return true
+    }
+
+    private static func resolved(_ path: String) -> String {
+        guard let real = unsafe realpath(path, nil) else { return path }
+        defer { unsafe free(real) }
+        return unsafe String(cString: real)
+    }
+
+    /// Makes the folders above a file; a failure shows when the file itself is made.
+    private static func makeParents(of path: String) {
+        var end = path.startIndex
+        while let slash = path[end...].dropFirst().firstIndex(of: "/") {
+            _ = unsafe mkdir(String(path[..<slash]), 0o700)
+            end = slash
+        }
+    }
+}

@@ -1,0 +1,30 @@
+internal import ArgumentParser
+internal import HostHelper
+internal import LogLines
+internal import Logging
+internal import Settings
+
+/// `twinport host`.
+struct HostCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "host", abstract: "Run the helper, in the foreground.",
+        discussion: "Ends cleanly on SIGTERM and SIGINT; logs one line per event to standard error.")
+
+    @OptionGroup var settings: SettingsOption
+
+    @Option(help: "Where to put the control socket.")
+    var control: String?
+
+    @Option(help: "How much to log: \(Logger.levelNames).")
+    var logLevel = "info"
+
+    mutating func run() async throws {
+        guard let level = Logger.Level(rawValue: logLevel) else {
+            throw Problem(usage: "--log-level \(logLevel): expected one of \(Logger.levelNames)")
+        }
+        try await HostProgram.run(
+            HostOptions(
+                settingsPath: settings.path, controlPath: control ?? Places.control,
+                version: Twinport.version, log: .lines("twinport", level: level)))
+    }
+}
