@@ -103,6 +103,9 @@ let package = Package(
         tests("AddressesTests", ["Addresses", "TestSupport"]),
         tests("EventLoopTests", ["EventLoop"]),
         tests("WireTests", ["Addresses", "TestSupport", "Wire"]),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["Control"], exclude: ["Programs"],
+            swiftSettings: testing),
         tests("TunnelTests", ["Addresses", "Sockets", "TestSupport", "Tunnel", "Wire"]),
     ],
     swiftLanguageModes: [.v6]

@@ -75,7 +75,7 @@ public struct ControlServer: Sendable {
 
     /// Stops serving.
     public func stop() async {
-        await server.stop(timeout: 1)
+        await server.stop(timeout: 0)
     }
 }
 

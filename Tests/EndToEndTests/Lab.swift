@@ -1,0 +1,320 @@
+import Control
+import Foundation
+import Testing
+
+/// Which of the two machines of a lab.
+enum Machine: String {
+    case host
+    case guest
+}
+
+/// Two network namespaces that stand for a desktop and its VM, with the real helper in one and the real
+/// agent in the other, joined by a Unix socket. Everything a lab started ends with it, by pid.
+final class Lab {
+    /// Why labs cannot run here, nil when they can. Shown as the reason of the skip.
+    static let obstacle: String? = {
+        if geteuid() != 0 { return "end-to-end tests need root, for network namespaces" }
+        for tool in ["ip", "nc", "curl", "python3", "iperf3", "nginx", "dnsmasq", "dig"]
+        where !FileManager.default.isExecutableFile(atPath: path(of: tool)) {
+            return "\(tool) is not installed"
+        }
+        for program in ["twinport", "twinport-agent"]
+        where !FileManager.default.isExecutableFile(atPath: "\(binaries)/\(program)") {
+            return "\(binaries)/\(program) is not built; Tests/run builds it"
+        }
+        return nil
+    }()
+
+    static let isLong = ProcessInfo.processInfo.environment["TWINPORT_LONG"] == "1"
+
+    private static let binaries =
+        ProcessInfo.processInfo.environment["TWINPORT_BIN"]
+        ?? URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().appending(path: ".build/release").path
+    static let programs = URL(filePath: #filePath).deletingLastPathComponent()
+        .appending(path: "Programs").path
+    nonisolated(unsafe) private static var counter = 0
+
+    let directory: String
+    private let names: [Machine: String]
+    private var running: [Running] = []
+    private(set) var helper: Running!
+    private(set) var agent: Running!
+    private let hostLogLevel = "debug"
+
+    static func path(of tool: String) -> String {
+        for folder in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+        where FileManager.default.isExecutableFile(atPath: "\(folder)/\(tool)") {
+            return "\(folder)/\(tool)"
+        }
+        return tool
+    }
+
+    /// Builds a lab, runs `body` in it, and takes it down again.
+    static func with(
+        settings: String = "", start: Bool = true, _ body: (Lab) throws -> Void
+    ) throws {
+        let lab = try Lab(settings: settings)
+        defer { lab.close() }
+        if start {
+            try lab.startHelper()
+            try lab.startAgent()
+            try lab.waitForSession()
+        }
+        do {
+            try body(lab)
+        } catch {
+            print("--- helper\n\(lab.helper?.output ?? "")\n--- agent\n\(lab.agent?.output ?? "")")
+            throw error
+        }
+    }
+
+    private init(settings: String) throws {
+        Self.counter += 1
+        let id = "\(getpid())-\(Self.counter)"
+        names = [.host: "tp-\(id)-h", .guest: "tp-\(id)-g"]
+        directory = "/tmp/twinport-lab-\(id)"
+        try FileManager.default.createDirectory(
+            atPath: directory, withIntermediateDirectories: true,
+            attributes: [.posixPermissions: 0o700])
+        for (machine, name) in names {
+            _ = try Self.shell("ip netns add \(name)")
+            _ = try Self.shell("ip -n \(name) link set lo up")
+            // An interface address that is not loopback, on each machine its own.
+            let address = machine == .host ? "10.77.0.1/24" : "10.77.1.1/24"
+            _ = try Self.shell("ip -n \(name) link add dummy0 type dummy")
+            _ = try Self.shell("ip -n \(name) addr add \(address) dev dummy0")
+            _ = try Self.shell("ip -n \(name) link set dummy0 up")
+        }
+        try writeSettings(settings)
+    }
+
+    private func close() {
+        for program in running.reversed() { program.stop() }
+        for name in names.values { _ = try? Self.shell("ip netns del \(name)") }
+        try? FileManager.default.removeItem(atPath: directory)
+    }
+
+    // MARK: Twinport
+
+    var settingsPath: String { "\(directory)/settings.yaml" }
+    private var controlPath: String { "\(directory)/control.sock" }
+    private var tunnelPath: String { "\(directory)/tunnel.sock" }
+
+    func writeSettings(_ more: String = "", enabled: Bool = true) throws {
+        let text = """
+            hostNetworking:
+              enabled: \(enabled)
+            tunnel:
+              listen: unix://\(tunnelPath)
+            \(more)
+
+            """
+        try Data(text.utf8).write(to: URL(filePath: settingsPath), options: .atomic)
+    }
+
+    func startHelper() throws {
+        helper = try start(
+            .host,
+            [
+                "\(Self.binaries)/twinport", "host", "--settings", settingsPath, "--control",
+                controlPath, "--log-level", hostLogLevel,
+            ])
+        try wait("the helper's control socket") { (try? self.status()) != nil }
+    }
+
+    func startAgent() throws {
+        agent = try start(
+            .guest,
+            [
+                "\(Self.binaries)/twinport-agent", "--connect", "unix://\(tunnelPath)",
+                "--log-level", hostLogLevel,
+            ])
+    }
+
+    /// The network namespace of a machine.
+    func namespace(_ machine: Machine) -> String { names[machine] ?? "" }
+
+    func waitForSession() throws {
+        try wait("a session") { try self.status().session == "up" }
+    }
+
+    /// `twinport ARGUMENTS` on the host.
+    func twinport(_ arguments: [String]) throws -> Outcome {
+        try run(.host, ["\(Self.binaries)/twinport"] + arguments)
+    }
+
+    func status() throws -> StatusReport {
+        let outcome = try twinport(["status", "--json", "--control", controlPath])
+        return try JSONDecoder().decode(StatusReport.self, from: Data(outcome.output.utf8))
+    }
+
+    func ports() throws -> [PortReport] {
+        let outcome = try twinport(["ports", "--json", "--control", controlPath])
+        return try JSONDecoder().decode([PortReport].self, from: Data(outcome.output.utf8))
+    }
+
+    func port(_ listener: String, _ name: String = "tcp") throws -> PortReport? {
+        try ports().first { $0.listener == listener && $0.protocol == name }
+    }
+
+    func explain(_ port: String) throws -> String {
+        try twinport(["explain", port, "--control", controlPath]).output
+    }
+
+    /// Waits until a listener is in a state.
+    @discardableResult
+    func wait(
+        _ listener: String, _ name: String = "tcp", state: String = "active",
+        within seconds: Double = 5
+    ) throws -> PortReport {
+        var last: PortReport?
+        try wait("\(name) \(listener) to be \(state)", within: seconds) {
+            last = try self.port(listener, name)
+            return last?.state == state
+        }
+        return try #require(last)
+    }
+
+    // MARK: Programs
+
+    /// Starts a program on a machine.
+    func start(_ machine: Machine, _ arguments: [String]) throws -> Running {
+        let name = try #require(names[machine])
+        let program = try Running(
+            [Self.path(of: "ip"), "netns", "exec", name] + arguments,
+            log: "\(directory)/out-\(running.count)", in: directory)
+        running.append(program)
+        return program
+    }
+
+    /// Starts a shell line on a machine.
+    func start(_ machine: Machine, sh line: String) throws -> Running {
+        try start(machine, ["/bin/sh", "-c", line])
+    }
+
+    /// Starts one of our Python programs on a machine and waits for its `ready`.
+    func python(_ machine: Machine, _ program: String, _ arguments: [String] = []) throws -> Running {
+        let running = try start(
+            machine, [Self.path(of: "python3"), "-u", "\(Self.programs)/\(program)"] + arguments)
+        try wait("\(program) to be ready") {
+            guard running.isRunning else { throw Failure(what: "\(program) ended: \(running.output)") }
+            return running.output.contains("ready")
+        }
+        return running
+    }
+
+    /// Runs a program on a machine to its end.
+    func run(
+        _ machine: Machine, _ arguments: [String], within seconds: Double = 20
+    ) throws -> Outcome {
+        let program = try start(machine, arguments)
+        defer { running.removeAll { $0 === program } }
+        return try program.wait(within: seconds)
+    }
+
+    /// Runs a shell line on a machine to its end.
+    @discardableResult
+    func sh(_ machine: Machine, _ line: String, within seconds: Double = 20) throws -> Outcome {
+        try run(machine, ["/bin/sh", "-c", line], within: seconds)
+    }
+
+    /// Runs one of our Python programs to its end.
+    @discardableResult
+    func script(
+        _ machine: Machine, _ program: String, _ arguments: [String] = [],
+        within seconds: Double = 60
+    ) throws -> Outcome {
+        let outcome = try run(
+            machine, [Self.path(of: "python3"), "-u", "\(Self.programs)/\(program)"] + arguments,
+            within: seconds)
+        if outcome.code != 0 {
+            throw Failure(what: "\(program) \(arguments): code \(outcome.code)\n\(outcome.output)")
+        }
+        return outcome
+    }
+
+    // MARK: Waiting
+
+    struct Failure: Error, CustomStringConvertible {
+        let what: String
+        var description: String { what }
+    }
+
+    /// Waits until `condition` holds.
+    func wait(
+        _ what: String, within seconds: Double = 5, _ condition: () throws -> Bool
+    ) throws {
+        let deadline = Date().addingTimeInterval(seconds)
+        while Date() < deadline {
+            if try condition() { return }
+            usleep(20_000)
+        }
+        throw Failure(what: "waited \(seconds) s in vain for \(what)")
+    }
+
+    static func shell(_ line: String) throws -> String {
+        let program = try Running(["/bin/sh", "-c", line], log: "/tmp/twinport-sh-\(getpid())", in: "/")
+        let outcome = try program.wait(within: 20)
+        if outcome.code != 0 { throw Failure(what: "\(line): \(outcome.output)") }
+        return outcome.output
+    }
+}
+
+/// What a program left.
+struct Outcome {
+    let code: Int32
+    let output: String
+}
+
+/// A program that was started, and its output.
+final class Running {
+    let process = Process()
+    private let log: String
+
+    var pid: Int32 { process.processIdentifier }
+    var isRunning: Bool { process.isRunning }
+    var output: String {
+        String(decoding: (try? Data(contentsOf: URL(filePath: log))) ?? Data(), as: UTF8.self)
+    }
+
+    init(_ arguments: [String], log: String, in directory: String) throws {
+        self.log = log
+        _ = FileManager.default.createFile(atPath: log, contents: nil)
+        let file = try FileHandle(forWritingTo: URL(filePath: log))
+        process.executableURL = URL(filePath: arguments[0])
+        process.arguments = Array(arguments.dropFirst())
+        process.currentDirectoryURL = URL(filePath: directory)
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = file
+        process.standardError = file
+        try process.run()
+        try file.close()
+    }
+
+    /// Waits for the end; a program that takes longer is ended.
+    func wait(within seconds: Double) throws -> Outcome {
+        let deadline = Date().addingTimeInterval(seconds)
+        while process.isRunning, Date() < deadline { usleep(2_000) }
+        guard !process.isRunning else {
+            stop()
+            throw Lab.Failure(
+                what: "\(process.arguments ?? []) took longer than \(seconds) s\n\(output)")
+        }
+        return Outcome(code: process.terminationStatus, output: output)
+    }
+
+    func signal(_ number: Int32) {
+        if process.isRunning { kill(pid, number) }
+    }
+
+    /// Ends the program, gently first.
+    func stop() {
+        guard process.isRunning else { return }
+        kill(pid, SIGTERM)
+        let deadline = Date().addingTimeInterval(1.5)
+        while process.isRunning, Date() < deadline { usleep(5_000) }
+        if process.isRunning { kill(pid, SIGKILL) }
+        process.waitUntilExit()
+    }
+}

@@ -1,0 +1,101 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    @Suite(.serialized) struct Outages {
+        /// The inode of the host's mirror on a port, as /proc/net/tcp has it.
+        private func mirrorInode(_ lab: Lab, _ port: Int) throws -> String {
+            let hex = String(port, radix: 16, uppercase: true)
+            let line = try lab.sh(.host, "grep '0100007F:\(hex) 00000000:0000 0A' /proc/net/tcp").output
+            return line.split(separator: " ").dropFirst(9).first.map(String.init) ?? "none"
+        }
+
+        @Test func `the agent dies: transfers are reset, mirrors are kept and serve again`() throws {
+            try Lab.with { lab in
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "source"])
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9001", "echo"])
+                try lab.wait("127.0.0.1:9000")
+                try lab.wait("127.0.0.1:9001")
+                let before = try mirrorInode(lab, 9001)
+                let load = try lab.python(.host, "tcp_client.py", ["127.0.0.1", "9000", "drain"])
+                usleep(200_000)
+                lab.agent.signal(SIGKILL)
+                let outcome = try load.wait(within: 3)
+                #expect(outcome.output.contains("reset") && !outcome.output.contains("eof"))
+                // Meanwhile the mirror is bound; a new client is reset.
+                try lab.script(.host, "tcp_client.py", ["127.0.0.1", "9001", "refused"])
+                try lab.startAgent()
+                try lab.wait("127.0.0.1:9001", within: 2)
+                try lab.wait("the flow to work", within: 2) {
+                    (try? lab.script(.host, "tcp_client.py", ["127.0.0.1", "9001", "echo"])) != nil
+                }
+                #expect(before != "none")
+                #expect(try mirrorInode(lab, 9001) == before)
+            }
+        }
+
+        @Test func `the helper dies: transfers are reset, everything is back within two seconds`() throws {
+            try Lab.with { lab in
+                _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "9100", "source"])
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "echo"])
+                try lab.wait("127.0.0.1:9100")
+                let load = try lab.python(.guest, "tcp_client.py", ["127.0.0.1", "9100", "drain"])
+                usleep(200_000)
+                lab.helper.signal(SIGKILL)
+                let outcome = try load.wait(within: 3)
+                #expect(outcome.output.contains("reset") && !outcome.output.contains("eof"))
+                let start = Date()
+                try lab.startHelper()
+                try lab.wait("127.0.0.1:9000", within: 3)
+                try lab.wait("127.0.0.1:9100", within: 3)
+                print("helper restarted: mirrors back after \(Int(Date().timeIntervalSince(start) * 1_000)) ms")
+                #expect(Date().timeIntervalSince(start) < 2)
+                try lab.script(.host, "tcp_client.py", ["127.0.0.1", "9000", "echo"])
+            }
+        }
+
+        @Test func `without the guest for long, mirrors close`() throws {
+            try Lab.with { lab in
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "echo"])
+                try lab.wait("127.0.0.1:9000")
+                lab.agent.stop()
+                try lab.wait("the mirror to close", within: 12) {
+                    try lab.port("127.0.0.1:9000") == nil
+                }
+                #expect(try lab.sh(.host, "nc -z -w 1 127.0.0.1 9000").code != 0)
+            }
+        }
+
+        @Test func `a second agent is turned away while the first is alive`() throws {
+            try Lab.with { lab in
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "echo"])
+                try lab.wait("127.0.0.1:9000")
+                let first = try lab.status().guest?.instance
+                try lab.startAgent()
+                usleep(2_500_000)
+                #expect(try lab.status().guest?.instance == first)
+                try lab.script(.host, "tcp_client.py", ["127.0.0.1", "9000", "echo"])
+            }
+        }
+
+        @Test func `a stopped agent is replaced by a live one`() throws {
+            try Lab.with { lab in
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "echo"])
+                try lab.wait("127.0.0.1:9000")
+                let first = try lab.status().guest?.instance
+                let old = try #require(lab.agent)
+                old.signal(SIGSTOP)
+                try lab.startAgent()
+                try lab.wait("the new agent", within: 4) {
+                    let now = try lab.status()
+                    return now.session == "up" && now.guest?.instance != first
+                }
+                try lab.wait("the flow to work", within: 3) {
+                    (try? lab.script(.host, "tcp_client.py", ["127.0.0.1", "9000", "echo"])) != nil
+                }
+                old.signal(SIGKILL)
+                old.signal(SIGCONT)
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    @Suite(.serialized) struct Toggle {
+        @Test func `off under load closes mirrors and flows within 500 ms, and on brings them back`() throws {
+            try Lab.with { lab in
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "source"])
+                _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "9100", "echo"])
+                try lab.wait("127.0.0.1:9000")
+                try lab.wait("127.0.0.1:9100")
+                let load = try lab.python(.host, "tcp_client.py", ["127.0.0.1", "9000", "drain"])
+                usleep(300_000)
+                try lab.writeSettings(enabled: false)
+                let start = Date()
+                try lab.wait("the mirror to refuse", within: 2) {
+                    try lab.sh(.host, "nc -z -w 1 127.0.0.1 9000").code != 0
+                }
+                let took = Date().timeIntervalSince(start)
+                print("toggle off: the mirror refuses after \(Int(took * 1_000)) ms")
+                #expect(took < 0.5)
+                #expect(try load.wait(within: 2).output.contains("reset"))
+                #expect(try lab.port("127.0.0.1:9000")?.state == "disabled")
+                #expect(try lab.status().enabled == false)
+                try lab.wait("the guest's mirror to be gone", within: 1) {
+                    try lab.sh(.guest, "nc -z -w 1 127.0.0.1 9100").code != 0
+                }
+                try lab.writeSettings(enabled: true)
+                try lab.wait("127.0.0.1:9000")
+                try lab.wait("127.0.0.1:9100")
+                try lab.script(.guest, "tcp_client.py", ["127.0.0.1", "9100", "echo"])
+            }
+        }
+
+        @Test func `a broken file changes nothing and says line and column`() throws {
+            try Lab.with { lab in
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])
+                try lab.wait("127.0.0.1:9000")
+                try Data("hostNetworking:\n  enabled: maybe\n".utf8).write(
+                    to: URL(filePath: lab.settingsPath))
+                try lab.wait("the error in the status") { try lab.status().settingsError != nil }
+                let error = try #require(try lab.status().settingsError)
+                #expect(error.contains(":2:12: hostNetworking.enabled: expected true or false"))
+                try lab.script(.host, "tcp_client.py", ["127.0.0.1", "9000", "echo"])
+                let isolation = "hostNetworking: {enabled: true}\nenhancedContainerIsolation: true\n"
+                try Data(isolation.utf8).write(to: URL(filePath: lab.settingsPath))
+                try lab.wait("the isolation's refusal") {
+                    try lab.status().settingsError?.contains("Enhanced Container Isolation") == true
+                }
+                try FileManager.default.removeItem(atPath: lab.settingsPath)
+                try lab.wait("the missing file in the status") {
+                    try lab.status().settingsError?.contains("no such file") == true
+                }
+                try lab.script(.host, "tcp_client.py", ["127.0.0.1", "9000", "echo"])
+                try lab.writeSettings()
+                try lab.wait("the error to be gone") { try lab.status().settingsError == nil }
+            }
+        }
+
+        @Test func `the helper refuses wrong settings at its start with code 2`() throws {
+            try Lab.with(start: false) { lab in
+                try Data("hostNetworking: {enabled: yes}".utf8).write(
+                    to: URL(filePath: lab.settingsPath))
+                let outcome = try lab.twinport([
+                    "host", "--settings", lab.settingsPath, "--control", "\(lab.directory)/c.sock",
+                ])
+                #expect(outcome.code == 2)
+                #expect(outcome.output.contains(":1:27: hostNetworking.enabled: expected true or false"))
+            }
+        }
+    }
+}
