@@ -82,9 +82,7 @@ final class Lab {
             _ = try Self.shell("ip -n \(name) link set lo up")
             // An interface address that is not loopback, on each machine its own.
             let address = machine == .host ? "10.77.0.1/24" : "10.77.1.1/24"
-            _ = try Self.shell("ip -n \(name) link add dummy0 type dummy")
-            _ = try Self.shell("ip -n \(name) addr add \(address) dev dummy0")
-            _ = try Self.shell("ip -n \(name) link set dummy0 up")
+            _ = try Self.shell("ip -n \(name) addr add \(address) dev lo")
         }
         try writeSettings(settings)
     }
@@ -258,63 +256,5 @@ final class Lab {
         let outcome = try program.wait(within: 20)
         if outcome.code != 0 { throw Failure(what: "\(line): \(outcome.output)") }
         return outcome.output
-    }
-}
-
-/// What a program left.
-struct Outcome {
-    let code: Int32
-    let output: String
-}
-
-/// A program that was started, and its output.
-final class Running {
-    let process = Process()
-    private let log: String
-
-    var pid: Int32 { process.processIdentifier }
-    var isRunning: Bool { process.isRunning }
-    var output: String {
-        String(decoding: (try? Data(contentsOf: URL(filePath: log))) ?? Data(), as: UTF8.self)
-    }
-
-    init(_ arguments: [String], log: String, in directory: String) throws {
-        self.log = log
-        _ = FileManager.default.createFile(atPath: log, contents: nil)
-        let file = try FileHandle(forWritingTo: URL(filePath: log))
-        process.executableURL = URL(filePath: arguments[0])
-        process.arguments = Array(arguments.dropFirst())
-        process.currentDirectoryURL = URL(filePath: directory)
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = file
-        process.standardError = file
-        try process.run()
-        try file.close()
-    }
-
-    /// Waits for the end; a program that takes longer is ended.
-    func wait(within seconds: Double) throws -> Outcome {
-        let deadline = Date().addingTimeInterval(seconds)
-        while process.isRunning, Date() < deadline { usleep(2_000) }
-        guard !process.isRunning else {
-            stop()
-            throw Lab.Failure(
-                what: "\(process.arguments ?? []) took longer than \(seconds) s\n\(output)")
-        }
-        return Outcome(code: process.terminationStatus, output: output)
-    }
-
-    func signal(_ number: Int32) {
-        if process.isRunning { kill(pid, number) }
-    }
-
-    /// Ends the program, gently first.
-    func stop() {
-        guard process.isRunning else { return }
-        kill(pid, SIGTERM)
-        let deadline = Date().addingTimeInterval(1.5)
-        while process.isRunning, Date() < deadline { usleep(5_000) }
-        if process.isRunning { kill(pid, SIGKILL) }
-        process.waitUntilExit()
     }
 }
