@@ -14,6 +14,9 @@ struct ListenerTracker {
     private(set) var known: [ListenerKey: Listener] = [:]
     private var udpSince: [UInt64: UInt64] = [:]
 
+    /// Whether an ephemeral UDP socket is waiting to be old enough: time alone may then change things.
+    private(set) var isWaiting = false
+
     /// What the rules need beside the rows.
     struct Context {
         var own: Set<UInt64>
@@ -79,6 +82,7 @@ struct ListenerTracker {
     ) -> [ListenerKey: Sighting] {
         var seen: [ListenerKey: Sighting] = [:]
         var stillThere: Set<UInt64> = []
+        isWaiting = false
         for row in rows where !context.own.contains(row.inode) {
             if row.kind == .udp { stillThere.insert(row.inode) }
             guard counts(row, context) else { continue }
@@ -105,7 +109,9 @@ struct ListenerTracker {
             let since = udpSince[row.inode] ?? context.now
             udpSince[row.inode] = since
             guard let after = context.ephemeralAfter else { return false }
-            return context.now >= since + after
+            if context.now >= since + after { return true }
+            isWaiting = true
+            return false
         default: return true
         }
     }

@@ -10,6 +10,8 @@ public final class OwnSockets: Sendable {
     private struct State {
         var live: Set<UInt64> = []
         var retired: Set<UInt64> = []
+        /// Counts changes, so that a scan of unchanged tables can be skipped.
+        var version: UInt64 = 0
     }
 
     private let state = Mutex(State())
@@ -19,15 +21,22 @@ public final class OwnSockets: Sendable {
 
     /// Adds a socket, before the tables can list it.
     public func insert(_ inode: UInt64) {
-        state.withLock { _ = $0.live.insert(inode) }
+        state.withLock { state in
+            state.live.insert(inode)
+            state.version += 1
+        }
     }
 
     /// Removes a socket that is about to be, or was just, closed.
     public func remove(_ inode: UInt64) {
         state.withLock { state in
             if state.live.remove(inode) != nil { state.retired.insert(inode) }
+            state.version += 1
         }
     }
+
+    /// How often the set changed.
+    var version: UInt64 { state.withLock { $0.version } }
 
     /// What is known as a scan begins; forgets what was removed before it.
     func beginScan() -> Set<UInt64> {

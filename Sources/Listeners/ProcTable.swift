@@ -51,9 +51,9 @@ enum ProcTable {
     }
 
     /// Whether what was read so far shows a row that does not listen, so that no more is needed.
-    static func endsListening(_ kind: SocketKind, _ bytes: [UInt8]) -> Bool {
-        var scanner = LineScanner(bytes)
-        // Rows are of one length: look at the last whole one only.
+    static func endsListening(_ kind: SocketKind, _ bytes: ArraySlice<UInt8>) -> Bool {
+        // A line has at most 200 bytes: two of them hold the last whole one.
+        var scanner = LineScanner(Array(bytes.suffix(400)))
         guard scanner.lastWholeLine(), let row = row(kind, &scanner) else { return false }
         return row.state != SocketRow.listening
     }

@@ -16,6 +16,9 @@ internal import Sockets
 // UDP tables are small (20–40 µs each) and are always read from /proc; sock_diag is asked for v6-only
 // when a new `[::]` row shows up.
 //
+// A table whose bytes are the same as last time is not parsed again, and when all are the same the whole
+// scan ends there: on a quiet machine that is nearly always.
+//
 // A table that cannot be read, or is cut off, makes the whole scan fail, and a failed scan changes nothing.
 
 /// Reads all tables. Owned by the watcher's thread.
@@ -28,6 +31,9 @@ final class Scanner {
     private static let othersEvery: UInt64 = 1_000
 
     private var buffer: [UInt8] = []
+    private var cache: [String: (bytes: [UInt8], rows: [SocketRow])] = [:]
+    /// Whether the last scan saw anything other than the one before.
+    private(set) var hasChanged = true
     private var files: [String: FileBox] = [:]
     private var others: [SocketRow] = []
     private var othersAt: UInt64 = 0
@@ -53,8 +59,11 @@ final class Scanner {
 
     /// All rows that may be listeners, at time `now` (milliseconds).
     func scan(now: UInt64) throws(Failure) -> [SocketRow] {
+        hasChanged = false
         if now >= othersAt + Self.othersEvery || othersAt == 0 {
-            others = readOthers()
+            let read = readOthers()
+            if read != others { hasChanged = true }
+            others = read
             othersAt = max(1, now)
         }
         return try tcpRows(now: now) + udpRows() + others
@@ -67,8 +76,12 @@ final class Scanner {
             checkedAt = max(1, now)
             isDiagTrusted = try agrees(diag)
         }
-        if isDiagTrusted, let rows = diag?.rows(.tcp, state: SocketRow.listening) { return rows }
-        return try procTCPRows()
+        guard isDiagTrusted, let diag, let answer = diag.answer(.tcp, state: SocketRow.listening)
+        else { return try procTCPRows() }
+        return try cached("sock_diag", answer[...]) { (bytes) throws(ProcTableError) in
+            guard let rows = diag.rows(.tcp, in: bytes) else { throw ProcTableError(line: 0) }
+            return rows
+        }
     }
 
     /// Whether sock_diag and /proc list the same sockets. Something may come or go between the two
@@ -83,30 +96,26 @@ final class Scanner {
     }
 
     func procTCPRows() throws(Failure) -> [SocketRow] {
-        try read("tcp") { buffer in ProcTable.endsListening(.tcp, buffer) }
-        var rows = try parse("tcp") { (bytes) throws(ProcTableError) in
-            try ProcTable.rows(.tcp, in: bytes, onlyListening: true)
+        func listening(_ name: String) throws(Failure) -> [SocketRow]? {
+            try table(name, { ProcTable.endsListening(.tcp, $0) }) {
+                (bytes) throws(ProcTableError) in
+                try ProcTable.rows(.tcp, in: bytes, onlyListening: true)
+            }
         }
-        guard try readIfPresent("tcp6", { ProcTable.endsListening(.tcp, $0) }) else { return rows }
-        rows += try parse("tcp6") { (bytes) throws(ProcTableError) in
-            try ProcTable.rows(.tcp, in: bytes, onlyListening: true)
-        }
-        return rows
+        guard let v4 = try listening("tcp") else { throw Failure(what: "no tcp") }
+        return v4 + (try listening("tcp6") ?? [])
     }
 
     // MARK: UDP
 
     private func udpRows() throws(Failure) -> [SocketRow] {
-        try read("udp")
-        var rows = try parse("udp") { (bytes) throws(ProcTableError) in
-            try ProcTable.rows(.udp, in: bytes)
+        func all(_ name: String) throws(Failure) -> [SocketRow]? {
+            try table(name) { (bytes) throws(ProcTableError) in
+                try ProcTable.rows(.udp, in: bytes)
+            }
         }
-        guard try readIfPresent("udp6") else { return rows }
-        let v6 = try parse("udp6") { (bytes) throws(ProcTableError) in
-            try ProcTable.rows(.udp, in: bytes)
-        }
-        rows += withV6Only(v6)
-        return rows
+        guard let v4 = try all("udp") else { throw Failure(what: "no udp") }
+        return v4 + withV6Only(try all("udp6") ?? [])
     }
 
     /// Tells dual-stack from v6-only; asks only when an unknown `[::]` row shows up.
@@ -138,46 +147,56 @@ final class Scanner {
             ("raw", .raw), ("raw6", .raw), ("icmp", .icmp), ("icmp6", .icmp),
             ("udplite", .udplite), ("udplite6", .udplite),
         ]
-        for (name, kind) in tables where (try? readIfPresent(name)) == true {
-            rows += (try? ProcTable.rows(kind, in: buffer)) ?? []
+        for (name, kind) in tables {
+            rows += other(name) { (bytes) throws(ProcTableError) in
+                try ProcTable.rows(kind, in: bytes)
+            }
         }
-        if (try? readIfPresent("packet")) == true {
-            rows += (try? ProcTable.packetRows(in: buffer)) ?? []
-        }
-        if (try? readIfPresent("sctp/eps")) == true {
-            rows += (try? ProcTable.sctpRows(in: buffer)) ?? []
-        }
+        rows += other("packet", ProcTable.packetRows)
+        rows += other("sctp/eps", ProcTable.sctpRows)
         return rows
+    }
+
+    private func other(
+        _ name: String, _ parse: ([UInt8]) throws(ProcTableError) -> [SocketRow]
+    ) -> [SocketRow] {
+        // The first and second failure alike: not there.
+        ((try? table(name, { _ in false }, parse)) ?? nil) ?? []
     }
 
     // MARK: Files
 
-    private func read(
-        _ name: String, _ isEnough: ([UInt8]) -> Bool = { _ in false }
-    ) throws(Failure) {
-        guard try readIfPresent(name, isEnough) else { throw Failure(what: "no \(name)") }
-    }
-
-    /// - Returns: False when there is no such table, as tcp6 without IPv6.
-    private func readIfPresent(
-        _ name: String, _ isEnough: ([UInt8]) -> Bool = { _ in false }
-    ) throws(Failure) -> Bool {
-        guard let box = files[name] ?? (try? FileBox("\(directory)/\(name)")) else { return false }
+    /// Reads and parses a table.
+    ///
+    /// - Returns: Nil when there is no such table, as tcp6 without IPv6.
+    private func table(
+        _ name: String, _ isEnough: (ArraySlice<UInt8>) -> Bool = { _ in false },
+        _ parse: ([UInt8]) throws(ProcTableError) -> [SocketRow]
+    ) throws(Failure) -> [SocketRow]? {
+        guard let box = files[name] ?? (try? FileBox("\(directory)/\(name)")) else { return nil }
         files[name] = box
+        let count: Int
         do {
-            try box.file.readAll(into: &buffer, isEnough: isEnough)
-            return true
+            count = try box.file.readAll(into: &buffer, isEnough: isEnough)
         } catch {
             files[name] = nil
             throw Failure(what: "\(name): \(error)")
         }
+        return try cached(name, buffer[..<count], parse)
     }
 
-    private func parse(
-        _ name: String, _ body: ([UInt8]) throws(ProcTableError) -> [SocketRow]
+    /// Parses bytes unless they are the same as last time.
+    private func cached(
+        _ name: String, _ bytes: ArraySlice<UInt8>,
+        _ parse: ([UInt8]) throws(ProcTableError) -> [SocketRow]
     ) throws(Failure) -> [SocketRow] {
+        if let known = cache[name], known.bytes[...] == bytes { return known.rows }
+        hasChanged = true
+        let bytes = Array(bytes)
         do {
-            return try body(buffer)
+            let rows = try parse(bytes)
+            cache[name] = (bytes, rows)
+            return rows
         } catch {
             throw Failure(what: "\(name), line \(error.line)")
         }

@@ -28,31 +28,65 @@ enum DiagMessage {
         return bytes
     }
 
-    enum Part: Equatable {
-        case rows([SocketRow], isLast: Bool)
+    enum End: Equatable {
+        case more
+        case done
         case failed
     }
 
-    /// Reads one datagram of an answer.
-    static func parse(_ kind: SocketKind, _ bytes: [UInt8], count: Int) -> Part {
+    /// Whether a datagram of an answer is the last.
+    static func end(_ bytes: [UInt8], count: Int) -> End {
+        var end = End.more
+        let isWhole = walk(bytes, count: count) { type, _, _ in
+            switch type {
+            case done: end = .done
+            case byFamily: break
+            default: end = .failed
+            }
+            return end == .more
+        }
+        return isWhole ? end : .failed
+    }
+
+    /// The sockets in a whole answer; nil when it is not one.
+    static func rows(_ kind: SocketKind, _ bytes: [UInt8]) -> [SocketRow]? {
         var rows: [SocketRow] = []
-        var offset = 0
+        var isGood = true
+        let isWhole = walk(bytes, count: bytes.count) { type, start, end in
+            guard type == byFamily else {
+                isGood = type == done
+                return isGood
+            }
+            guard let row = row(kind, bytes, start, end) else {
+                isGood = false
+                return false
+            }
+            rows.append(row)
+            return true
+        }
+        return isWhole && isGood ? rows : nil
+    }
+
+    private static let byFamily: UInt16 = 20
+    private static let done: UInt16 = 3
+
+    /// Calls `body` with type and payload range of each message until it returns false.
+    ///
+    /// - Returns: False when a length is impossible.
+    private static func walk(
+        _ bytes: [UInt8], count: Int, _ body: (UInt16, Int, Int) -> Bool
+    ) -> Bool {
         let count = min(count, bytes.count)
+        var offset = 0
         while count - offset >= headerSize {
             let length = Int(word(bytes, offset))
-            guard length >= headerSize, length <= count - offset else { return .failed }
-            switch half(bytes, offset + 4) {
-            case 3: return .rows(rows, isLast: true)
-            case 20:
-                guard let row = row(kind, bytes, offset + headerSize, offset + length) else {
-                    return .failed
-                }
-                rows.append(row)
-            default: return .failed
+            guard length >= headerSize, length <= count - offset else { return false }
+            guard body(half(bytes, offset + 4), offset + headerSize, offset + length) else {
+                return true
             }
             offset += (length + 3) & ~3
         }
-        return .rows(rows, isLast: false)
+        return true
     }
 
     private static func row(
@@ -108,34 +142,41 @@ final class SockDiag {
         self.socket = socket
     }
 
-    /// All sockets of a kind in one state, both families; nil when the kernel refuses or the answer is
-    /// not whole.
-    func rows(_ kind: SocketKind, state: UInt8) -> [SocketRow]? {
-        guard let transport = kind.transport,
-            let v4 = dump(kind, isIPv6: false, transport, state),
-            let v6 = dump(kind, isIPv6: true, transport, state)
-        else { return nil }
-        return v4 + v6
-    }
-
-    private func dump(
-        _ kind: SocketKind, isIPv6: Bool, _ transport: TransportProtocol, _ state: UInt8
-    ) -> [SocketRow]? {
-        let request = DiagMessage.dump(
-            isIPv6: isIPv6, protocolNumber: transport.rawValue, states: 1 << UInt32(state))
-        guard (try? socket.send(request)) != nil else { return nil }
-        var rows: [SocketRow] = []
-        while true {
-            guard let count = try? socket.receive(into: &buffer) else {
-                return nil
-            }
-            switch DiagMessage.parse(kind, buffer, count: count) {
-            case .failed:
+    /// What the kernel answers when asked for all sockets of a kind in one state, both families, as bytes:
+    /// two answers that are equal mean that nothing changed. Nil when it refuses or fails.
+    func answer(_ kind: SocketKind, state: UInt8) -> [UInt8]? {
+        guard let transport = kind.transport else { return nil }
+        var answer: [UInt8] = []
+        for isIPv6 in [false, true] {
+            let request = DiagMessage.dump(
+                isIPv6: isIPv6, protocolNumber: transport.rawValue, states: 1 << UInt32(state))
+            guard (try? socket.send(request)) != nil, collect(kind, &answer) else {
                 socket.drain()
                 return nil
-            case .rows(let part, let isLast):
-                rows += part
-                if isLast { return rows }
+            }
+        }
+        return answer
+    }
+
+    /// The sockets in an answer; nil when it is not one.
+    func rows(_ kind: SocketKind, in answer: [UInt8]) -> [SocketRow]? {
+        DiagMessage.rows(kind, answer)
+    }
+
+    /// Both steps.
+    func rows(_ kind: SocketKind, state: UInt8) -> [SocketRow]? {
+        answer(kind, state: state).flatMap { rows(kind, in: $0) }
+    }
+
+    /// Receives one dump to its end.
+    private func collect(_ kind: SocketKind, _ answer: inout [UInt8]) -> Bool {
+        while true {
+            guard let count = try? socket.receive(into: &buffer), count > 0 else { return false }
+            answer += buffer[..<count]
+            switch DiagMessage.end(buffer, count: count) {
+            case .more: continue
+            case .done: return true
+            case .failed: return false
             }
         }
     }

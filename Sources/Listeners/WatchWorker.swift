@@ -23,6 +23,8 @@ final class WatchWorker {
     private var timer: Timer?
     private var hints: Hints?
     private var isFirst = true
+    private var ownVersion: UInt64 = .max
+    private var mustSettle = true
     private var scannedAt: UInt64 = 0
     private var changedAt: UInt64 = 0
 
@@ -66,6 +68,7 @@ final class WatchWorker {
         case .scan: tick()
         case .reconfigure(let options):
             self.options = options
+            mustSettle = true
             applyHints()
             tick()
         }
@@ -109,13 +112,14 @@ final class WatchWorker {
         let now = Loop.nanoseconds / 1_000_000
         scannedAt = now
         readEphemeralRange(now)
-        guard var (rows, context) = look(now) else { return }
+        guard var (rows, context) = look(now), needsSettling() else { return }
         if tracker.losesListener(rows, context) {
             // A row can be missed while the table changes under the reader.
             guard let second = look(now) else { return }
             (rows, context) = second
         }
         let changes = tracker.update(rows, context)
+        mustSettle = false
         guard !changes.isEmpty || isFirst else { return }
         changedAt = now
         noteOwnerless(changes)
@@ -126,11 +130,23 @@ final class WatchWorker {
     /// One reading of the tables; nil when it failed, which changes nothing.
     private func look(_ now: UInt64) -> (rows: [SocketRow], context: ListenerTracker.Context)? {
         let before = own.beginScan()
-        guard let rows = try? scanner.scan(now: now) else { return nil }
+        guard let rows = try? scanner.scan(now: now) else {
+            // Part of it may have been read: the next whole reading counts as changed.
+            mustSettle = true
+            return nil
+        }
         let context = ListenerTracker.Context(
             own: before.union(own.endScan()), now: now, ephemeralPorts: ephemeralPorts,
             ephemeralAfter: options.udpEphemeralAfter)
         return (rows, context)
+    }
+
+    /// Whether what was read, whose sockets are ours, or the time can have changed anything.
+    private func needsSettling() -> Bool {
+        let version = own.version
+        if scanner.hasChanged || version != ownVersion || tracker.isWaiting { mustSettle = true }
+        ownVersion = version
+        return mustSettle
     }
 
     private func readEphemeralRange(_ now: UInt64) {
@@ -139,7 +155,11 @@ final class WatchWorker {
         let text = SystemFiles.text("/proc/sys/net/ipv4/ip_local_port_range") ?? ""
         let ports = text.split(whereSeparator: { $0 == "\t" || $0 == " " || $0 == "\n" })
             .compactMap { Port($0) }
-        if ports.count == 2, ports[0] <= ports[1] { ephemeralPorts = ports[0]...ports[1] }
+        guard ports.count == 2, ports[0] <= ports[1], ephemeralPorts != ports[0]...ports[1] else {
+            return
+        }
+        ephemeralPorts = ports[0]...ports[1]
+        mustSettle = true
     }
 
     // MARK: Owners

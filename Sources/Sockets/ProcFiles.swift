@@ -10,7 +10,7 @@
 /// A kept-open file that is read from its start each time.
 public struct ProcFile: ~Copyable {
     private let fd: OwnedFD
-    private static let chunk = 65_536
+    private static let chunk = 16_384
 
     /// The descriptor, for a poller.
     public var descriptor: Int32 { fd.raw }
@@ -24,39 +24,41 @@ public struct ProcFile: ~Copyable {
     }
 
     /// Reads the file from its start into `bytes`, until its end or until `isEnough` says so of what was
-    /// read so far.
+    /// read so far. The array keeps its size from call to call, so that a table read twenty times a second
+    /// is neither allocated nor cleared each time.
     ///
-    /// - Throws: ``SystemError``; `bytes` then holds what came before the failure and means nothing.
+    /// - Returns: How many leading bytes of the array are the file's.
+    /// - Throws: ``SystemError``; `bytes` then means nothing.
     public borrowing func readAll(
-        into bytes: inout [UInt8], isEnough: ([UInt8]) -> Bool = { _ in false }
-    ) throws(SystemError) {
-        bytes.removeAll(keepingCapacity: true)
+        into bytes: inout [UInt8], isEnough: (ArraySlice<UInt8>) -> Bool = { _ in false }
+    ) throws(SystemError) -> Int {
+        var filled = 0
         while true {
-            let count = try readChunk(at: bytes.count, appendingTo: &bytes)
-            if count == 0 || isEnough(bytes) { return }
+            if bytes.count - filled < Self.chunk {
+                bytes.append(contentsOf: repeatElement(0, count: max(Self.chunk, bytes.count)))
+            }
+            let count = try readChunk(at: filled, into: &bytes)
+            filled += count
+            if count == 0 || isEnough(bytes[..<filled]) { return filled }
         }
     }
 
     private borrowing func readChunk(
-        at offset: Int, appendingTo bytes: inout [UInt8]
+        at offset: Int, into bytes: inout [UInt8]
     ) throws(SystemError) -> Int {
         let raw = fd.raw
-        bytes.append(contentsOf: repeatElement(0, count: Self.chunk))
-        let room = offset..<bytes.count
         let result: Result<Int, SystemError> = unsafe bytes.withUnsafeMutableBytes { buffer in
             do throws(SystemError) {
                 return .success(
                     try retrying("pread") {
                         unsafe pread(
-                            raw, buffer.baseAddress! + room.lowerBound, room.count, off_t(offset))
+                            raw, buffer.baseAddress! + offset, buffer.count - offset, off_t(offset))
                     })
             } catch {
                 return .failure(error)
             }
         }
-        let count = try result.get()
-        bytes.removeLast(Self.chunk - count)
-        return count
+        return try result.get()
     }
 
     /// Throws away what waits in a pipe-like file.
@@ -102,10 +104,10 @@ public enum SystemFiles {
     /// The text of a small file, nil when it cannot be read.
     public static func text(_ path: String) -> String? {
         var bytes: [UInt8] = []
-        guard let file = try? ProcFile(path), (try? file.readAll(into: &bytes)) != nil else {
+        guard let file = try? ProcFile(path), let count = try? file.readAll(into: &bytes) else {
             return nil
         }
-        return String(decoding: bytes, as: UTF8.self)
+        return String(decoding: bytes[..<count], as: UTF8.self)
     }
 
     /// Writes a word into a control file.

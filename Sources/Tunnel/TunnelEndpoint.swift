@@ -223,7 +223,7 @@ public final class TunnelEndpoint {
     /// Decides between the live session and a newcomer, once the live one had its second to answer.
     private func judgeCandidate() {
         guard let candidate, let live else { return }
-        if live.lastHeard > candidate.probedAt {
+        if live.lastHeard >= candidate.probedAt {
             candidate.session.end(SessionEnd(.busy, "another guest is connected and alive"))
         } else if loop.now >= candidate.probedAt + Self.probeWithin {
             live.end(SessionEnd(.timeout, "it did not answer while a newcomer was waiting"))

@@ -10,11 +10,6 @@ extension EndToEnd {
             return (try #require(Double(words[2])), try #require(Double(words[4])))
         }
 
-        private static var canHint: Bool {
-            FileManager.default.fileExists(
-                atPath: "/sys/kernel/tracing/events/sock/inet_sock_set_state/id")
-        }
-
         @Test(arguments: [true, false], [Machine.guest, .host])
         func `listen to reachable, close to refused`(hints: Bool, listener: Machine) throws {
             let dialler: Machine = listener == .guest ? .host : .guest
@@ -23,11 +18,12 @@ extension EndToEnd {
                     .host, "latency.py",
                     [lab.namespace(listener), lab.namespace(dialler), "100"], within: 120
                 ).output
-                let kind = hints ? (Self.canHint ? "hint" : "hint (no tracefs)") : "polling"
+                let canHint = try lab.canHint()
+                let kind = hints ? (canHint ? "hint" : "hint (no tracefs)") : "polling"
                 print("\(listener) listener, \(kind): \(output.replacingOccurrences(of: "\n", with: "; "))")
                 let appear = try figures(output, "appear")
                 let vanish = try figures(output, "vanish")
-                if hints, Self.canHint {
+                if hints, canHint {
                     #expect(appear.median <= 5 && appear.p99 <= 50)
                 } else {
                     #expect(appear.median <= 60 && appear.p99 <= 150)

@@ -41,6 +41,16 @@ final class Lab {
     private(set) var helper: Running!
     private(set) var agent: Running!
     private let hostLogLevel = "debug"
+    /// `ip netns exec` gives each program a mount namespace with a fresh /sys: what systemd mounts there on
+    /// a usual machine, we mount, for this program only.
+    private static let mountTracing = "mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null; "
+
+    /// Whether kernel hints can work here.
+    func canHint() throws -> Bool {
+        try sh(
+            .host, Self.mountTracing + "test -e /sys/kernel/tracing/events/sock/inet_sock_set_state/id"
+        ).code == 0
+    }
 
     static func path(of tool: String) -> String {
         for folder in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
@@ -114,20 +124,16 @@ final class Lab {
     func startHelper() throws {
         helper = try start(
             .host,
-            [
-                "\(Self.binaries)/twinport", "host", "--settings", settingsPath, "--control",
-                controlPath, "--log-level", hostLogLevel,
-            ])
+            sh: Self.mountTracing + "exec \(Self.binaries)/twinport host --settings \(settingsPath) "
+                + "--control \(controlPath) --log-level \(hostLogLevel)")
         try wait("the helper's control socket") { (try? self.status()) != nil }
     }
 
     func startAgent() throws {
         agent = try start(
             .guest,
-            [
-                "\(Self.binaries)/twinport-agent", "--connect", "unix://\(tunnelPath)",
-                "--log-level", hostLogLevel,
-            ])
+            sh: Self.mountTracing + "exec \(Self.binaries)/twinport-agent "
+                + "--connect unix://\(tunnelPath) --log-level \(hostLogLevel)")
     }
 
     /// The network namespace of a machine.

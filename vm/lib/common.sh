@@ -1,0 +1,66 @@
+# Shared by the programs in vm/. Sourced; needs bash.
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+build="$top/.build/release"
+
+if [ "$(id -u)" = 0 ]; then
+    state=/run/twinport-vm
+else
+    state=${XDG_RUNTIME_DIR:-/tmp}/twinport-vm-$(id -u)
+fi
+
+say() { printf '%s\n' "$*"; }
+fail() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+# Installs the Debian packages among the arguments that are missing, and says so.
+install_packages() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
+            missing+=("$package")
+    done
+    [ ${#missing[@]} = 0 ] && return 0
+    command -v apt-get >/dev/null || fail "these packages are missing, and there is no apt-get: ${missing[*]}"
+    local as=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || fail "as root: apt-get install ${missing[*]}"
+        as=(sudo)
+    fi
+    say "Installing ${missing[*]}"
+    if ! "${as[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 </dev/null; then
+        "${as[@]}" apt-get update >/dev/null 2>&1 </dev/null || true
+        "${as[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y --no-install-recommends "${missing[@]}" >/dev/null </dev/null ||
+            fail "apt-get install ${missing[*]} failed"
+    fi
+}
+
+# A process is known by its number and its start time, so that a number that came back as somebody else's
+# is never ended.
+remember() { # NAME PID
+    printf '%s %s\n' "$2" "$(start_time "$2")" >"$state/$1.pid"
+}
+
+start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+
+pid_of() { # NAME: prints the pid if it is still the same process
+    local pid since
+    read -r pid since 2>/dev/null <"$state/$1.pid" || return 1
+    [ -n "$since" ] && [ "$(start_time "$pid")" = "$since" ] && printf '%s' "$pid"
+}
+
+end_process() { # NAME
+    local pid tries=0
+    pid=$(pid_of "$1") || return 0
+    kill "$pid" 2>/dev/null || return 0
+    while pid_of "$1" >/dev/null; do
+        tries=$((tries + 1))
+        [ $tries = 40 ] && kill -9 "$pid" 2>/dev/null
+        [ $tries -gt 60 ] && fail "process $pid does not end"
+        sleep 0.05
+    done
+}

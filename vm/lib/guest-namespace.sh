@@ -1,0 +1,51 @@
+# A guest that needs no VM: a network namespace of its own, held open by a process that sleeps. Without root
+# it is a user namespace as well. Each kind of guest has a file like this one, with the same functions.
+
+guest_packages=(iproute2 util-linux)
+
+guest_start() {
+    # /sys shows the namespace's own network; tracefs lets the agent hear of new listeners at once.
+    local hold='
+        ip link set lo up
+        mount -t sysfs sysfs /sys 2>/dev/null
+        mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
+        exec sleep infinity'
+    if [ "$(id -u)" = 0 ]; then
+        setsid unshare --net --mount -- sh -c "$hold" </dev/null >"$state/guest.log" 2>&1 &
+    else
+        setsid unshare --user --map-root-user --net --mount -- sh -c "$hold" \
+            </dev/null >"$state/guest.log" 2>&1 &
+    fi
+    local pid=$! tries=0
+    remember guest "$pid"
+    until [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = sleep ]; do
+        tries=$((tries + 1))
+        kill -0 "$pid" 2>/dev/null && [ $tries -lt 100 ] || {
+            cat "$state/guest.log" >&2
+            fail "no namespace: without root the kernel must allow unprivileged user namespaces \
+(sysctl kernel.unprivileged_userns_clone=1)"
+        }
+        sleep 0.05
+    done
+}
+
+guest_exec() {
+    local pid
+    pid=$(pid_of guest) || fail "the guest is not running: vm/up"
+    if [ "$(id -u)" = 0 ]; then
+        exec nsenter -t "$pid" --net --mount -- "$@"
+    else
+        exec nsenter -t "$pid" --user --preserve-credentials --net --mount -- "$@"
+    fi
+}
+
+guest_start_agent() {
+    (guest_exec setsid "$build/twinport-agent" --connect "unix://$state/tunnel.sock") \
+        </dev/null >"$state/agent.log" 2>&1 &
+    remember agent $!
+}
+
+guest_stop() {
+    end_process agent
+    end_process guest
+}
