@@ -89,7 +89,8 @@ let package = Package(
         .executableTarget(
             name: "twinport",
             dependencies: [
-                "Addresses", "Control", "HostHelper", "LogLines", "Settings", argumentParser, logging,
+                "Addresses", "Control", "HostHelper", "LogLines", "Settings", argumentParser,
+                logging,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -102,6 +103,11 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testing),
         tests("AddressesTests", ["Addresses", "TestSupport"]),
         tests("EventLoopTests", ["EventLoop"]),
+        tests("ListenersTests", ["Addresses", "Listeners", "TestSupport"]),
+        tests("MirroringTests", ["Addresses", "Listeners", "Mirroring", "TestSupport"]),
+        tests("SettingsTests", ["Addresses", "Settings", "TestSupport"]),
+        tests("ControlTests", ["Control"]),
+        tests("LogLinesTests", ["LogLines"]),
         tests("WireTests", ["Addresses", "TestSupport", "Wire"]),
         .testTarget(
             name: "EndToEndTests", dependencies: ["Control"], exclude: ["Programs"],

@@ -52,7 +52,8 @@ public enum TunnelURI: Hashable, Sendable, CustomStringConvertible {
     private static func vsock(_ rest: String) throws(Malformed) -> TunnelURI {
         let parts = rest.split(separator: ":", omittingEmptySubsequences: false)
         let wrong = Malformed(
-            description: "\"vsock://\(rest)\": expected vsock://CID:PORT, as vsock://2:1024 to dial "
+            description:
+                "\"vsock://\(rest)\": expected vsock://CID:PORT, as vsock://2:1024 to dial "
                 + "the host or vsock://any:1024 to listen")
         guard parts.count == 2, let port = UInt32(parts[1]) else { throw wrong }
         if parts[0] == "any" { return .vsock(cid: nil, port: port) }

@@ -48,7 +48,8 @@ public struct ControlClient: Sendable {
             return try JSONDecoder().decode(Report.self, from: data)
         } catch {
             throw ControlError(
-                "the helper's answer is not understood: are twinport and the helper of one version?")
+                "the helper's answer is not understood: are twinport and the helper of one version?"
+            )
         }
     }
 

@@ -104,9 +104,12 @@ public enum ControlPlace {
         if unsafe mkdir(folder, 0o700) == 0 { return }
         var info = stat()
         guard unsafe lstat(folder, &info) == 0 else {
-            throw ControlError("\(folder) cannot be made: \(unsafe String(cString: strerror(errno)))")
+            throw ControlError(
+                "\(folder) cannot be made: \(unsafe String(cString: strerror(errno)))")
         }
-        guard info.st_mode & S_IFMT == S_IFDIR else { throw ControlError("\(folder) is not a folder") }
+        guard info.st_mode & S_IFMT == S_IFDIR else {
+            throw ControlError("\(folder) is not a folder")
+        }
         guard info.st_uid == geteuid() || info.st_uid == 0 else {
             throw ControlError("\(folder) belongs to user \(info.st_uid): choose another --control")
         }

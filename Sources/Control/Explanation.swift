@@ -19,14 +19,17 @@ public enum Explanation {
 
     private static func nothing(_ port: UInt16, _ name: String?, _ status: StatusReport) -> String {
         let what = name.map { "\(port)/\($0)" } ?? "\(port)"
-        return "Nothing that Twinport knows of listens on port \(what), in the guest or on the host."
+        return
+            "Nothing that Twinport knows of listens on port \(what), in the guest or on the host."
             + (status.session == "up"
-                ? " If a program should, see with \"ss -ltnu\" on its machine whether it does." : "")
+                ? " If a program should, see with \"ss -ltnu\" on its machine whether it does."
+                : "")
     }
 
     private static func general(_ status: StatusReport) -> String? {
         if let error = status.settingsError {
-            return "The settings file has an error, and the last good settings are in force: \(error)."
+            return
+                "The settings file has an error, and the last good settings are in force: \(error)."
         }
         if !status.enabled { return "Host networking is off: \"twinport enable\" switches it on." }
         if status.session != "up" {
@@ -56,13 +59,15 @@ public enum Explanation {
         case "pending":
             return "is not mirrored yet" + (why.isEmpty ? "." : ": \(why).")
         case "conflict":
-            return "is not mirrored: \(why.isEmpty ? "its port is in use on \(there)" : "\(why) on \(there)"). "
+            return
+                "is not mirrored: \(why.isEmpty ? "its port is in use on \(there)" : "\(why) on \(there)"). "
                 + "Stop that program or let one of the two use another port; the mirror then appears "
                 + "within two seconds."
         case "denied":
             return "is not mirrored: \(there) does not permit it. \(capitalised(why))."
         case "unavailable":
-            return "is not mirrored: \(why.isEmpty ? "its address does not exist" : why) (\(there))."
+            return
+                "is not mirrored: \(why.isEmpty ? "its address does not exist" : why) (\(there))."
         case "covered":
             return "is served by the mirror of the wildcard listener on the same port \(why)."
         case "ignored":

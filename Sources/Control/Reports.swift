@@ -15,7 +15,9 @@ public struct GuestIdentity: Codable, Equatable, Sendable {
     public var instance: String
 
     /// Describes a guest.
-    public init(hostname: String, os: String, kernel: String, agentVersion: String, instance: String) {
+    public init(
+        hostname: String, os: String, kernel: String, agentVersion: String, instance: String
+    ) {
         self.hostname = hostname
         self.os = os
         self.kernel = kernel
@@ -174,6 +176,10 @@ public struct Nullable<Wrapped: Codable & Equatable & Sendable>: Codable, Equata
     /// Writes the value or null.
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
-        if let wrappedValue { try container.encode(wrappedValue) } else { try container.encodeNil() }
+        if let wrappedValue {
+            try container.encode(wrappedValue)
+        } else {
+            try container.encodeNil()
+        }
     }
 }

@@ -59,7 +59,8 @@ internal import CLibuv
     }
 
     /// Runs the handler behind a handle that libuv called back with. libuv keeps its reference.
-    @unsafe static func fire(_ raw: UnsafeMutableRawPointer?, status: Int32 = 0, events: Int32 = 0) {
+    @unsafe static func fire(_ raw: UnsafeMutableRawPointer?, status: Int32 = 0, events: Int32 = 0)
+    {
         guard let base = unsafe raw?.assumingMemoryBound(to: uv_handle_t.self),
             let data = unsafe base.pointee.data
         else { return }

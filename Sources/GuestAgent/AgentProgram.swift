@@ -124,7 +124,8 @@ private final class Agent: TunnelEndpointDelegate {
 
     func tunnelUp(_ session: Session, _ hello: Hello) {
         lastTrouble = ""
-        log.info("session up", metadata: ["host": "\(hello.hostname)", "version": "\(hello.program)"])
+        log.info(
+            "session up", metadata: ["host": "\(hello.hostname)", "version": "\(hello.program)"])
         side.tunnelUp(session)
     }
 

@@ -53,7 +53,8 @@ public enum HostProgram {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 try await server.run {
-                    options.log.info("helper ready", metadata: ["control": "\(options.controlPath)"])
+                    options.log.info(
+                        "helper ready", metadata: ["control": "\(options.controlPath)"])
                 }
             }
             group.addTask { await ended.wait() }
@@ -90,7 +91,8 @@ public enum HostProgram {
 
 /// Lets the asynchronous part wait for the loop's end.
 private final class Ended: Sendable {
-    private let state = Mutex<(isDone: Bool, waiter: CheckedContinuation<Void, Never>?)>((false, nil))
+    private let state = Mutex<(isDone: Bool, waiter: CheckedContinuation<Void, Never>?)>(
+        (false, nil))
 
     func signal() {
         let waiter = state.withLock { state in

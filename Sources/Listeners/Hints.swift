@@ -25,7 +25,8 @@ final class Hints {
     init(loop: Loop, wake: @escaping () -> Void) {
         if let trace = TraceInstance() {
             self.trace = trace
-            tracePoller = try? Poller(loop: loop, descriptor: trace.descriptor) { [unowned trace] _ in
+            tracePoller = try? Poller(loop: loop, descriptor: trace.descriptor) {
+                [unowned trace] _ in
                 trace.drain()
                 wake()
             }
@@ -78,7 +79,9 @@ private final class TraceInstance {
 
     /// Makes the instance; nil where that is not permitted or tracefs is not mounted.
     init?() {
-        guard let root = Self.roots.first(where: { SystemFiles.text("\($0)/\(Self.event)/id") != nil })
+        guard
+            let root = Self.roots.first(where: { SystemFiles.text("\($0)/\(Self.event)/id") != nil }
+            )
         else { return nil }
         Self.removeStale(below: "\(root)/instances")
         let path = "\(root)/instances/\(Self.prefix)\(Machine.processID)"

@@ -66,7 +66,9 @@ struct ListenerTracker {
     /// Notes who is behind a listener.
     ///
     /// - Returns: The listener, if it is still the same and this is news.
-    mutating func learn(_ owner: SocketOwner, ofInode inode: UInt64, at key: ListenerKey) -> Listener? {
+    mutating func learn(_ owner: SocketOwner, ofInode inode: UInt64, at key: ListenerKey)
+        -> Listener?
+    {
         guard var listener = known[key], listener.inode == inode, listener.owner != owner else {
             return nil
         }

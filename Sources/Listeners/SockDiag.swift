@@ -15,7 +15,9 @@ enum DiagMessage {
     static func dump(isIPv6: Bool, protocolNumber: UInt8, states: UInt32) -> [UInt8] {
         var bytes: [UInt8] = []
         func add(_ value: UInt32, _ size: Int) {
-            for index in 0..<size { bytes.append(UInt8(truncatingIfNeeded: value >> UInt32(8 * index))) }
+            for index in 0..<size {
+                bytes.append(UInt8(truncatingIfNeeded: value >> UInt32(8 * index)))
+            }
         }
         add(72, 4)  // nlmsg_len: header 16 + inet_diag_req_v2 56
         add(20, 2)  // SOCK_DIAG_BY_FAMILY

@@ -7,7 +7,7 @@ final class WatchWorker {
     private static let afterChange: UInt64 = 20
     private static let usual: UInt64 = 50
     private static let quiet: UInt64 = 100
-    private static let quietAfter: UInt64 = 60_000
+    private static let quietAfter: UInt64 = 5_000
     private static let lively: UInt64 = 1_000
     private static let hintGap: UInt64 = 5
     private static let ownersEvery: UInt64 = 500

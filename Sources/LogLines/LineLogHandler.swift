@@ -51,9 +51,11 @@ public struct LineLogHandler: LogHandler {
 
     /// A value as it is written: bare when that is unambiguous.
     static func quoted(_ text: String) -> String {
-        let isBare = !text.isEmpty && text.utf8.allSatisfy { byte in
-            byte > 32 && byte < 127 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "=")
-        }
+        let isBare =
+            !text.isEmpty
+            && text.utf8.allSatisfy { byte in
+                byte > 32 && byte < 127 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "=")
+            }
         if isBare { return text }
         var result = "\""
         for scalar in text.unicodeScalars {

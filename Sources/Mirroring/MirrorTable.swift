@@ -104,7 +104,8 @@ final class MirrorTable {
         groups[entry.group]?.removeAll { $0 === entry }
         if groups[entry.group]?.isEmpty == true { groups[entry.group] = nil }
         side.log.info(
-            "listener gone", metadata: ["listener": "\(entry.key.endpoint)", "kind": "\(entry.key.kind.name)"])
+            "listener gone",
+            metadata: ["listener": "\(entry.key.endpoint)", "kind": "\(entry.key.kind.name)"])
         settle(entry.group)
     }
 
@@ -255,8 +256,12 @@ final class MirrorTable {
     ) -> (MirrorState, String) {
         guard let error = error as? SystemError else { return (.limit, "\(error)") }
         if error.isAddressInUse { return (.conflict, conflictReason(planned, entry)) }
-        if error.isPermissionDenied { return (.denied, side.deniedReason(port: planned.endpoint.port)) }
-        if error.isAddressUnavailable { return (.unavailable, "\(planned.endpoint.address) does not exist here") }
+        if error.isPermissionDenied {
+            return (.denied, side.deniedReason(port: planned.endpoint.port))
+        }
+        if error.isAddressUnavailable {
+            return (.unavailable, "\(planned.endpoint.address) does not exist here")
+        }
         return (.limit, error.description)
     }
 

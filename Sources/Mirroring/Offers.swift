@@ -1,6 +1,6 @@
 internal import Addresses
-internal import EventLoop
 internal import DequeModule
+internal import EventLoop
 internal import Listeners
 internal import Tunnel
 internal import Wire
@@ -112,9 +112,10 @@ final class Offers {
         offer.withheld = objection(to: offer.listener.key)
         guard offer.withheld == nil else { return withdraw(offer) }
         guard session != nil, offer.number == nil else { return }
-        offer.number = ListenerID(rawValue: nextNumber)
+        let number = ListenerID(rawValue: nextNumber)
         nextNumber &+= 1
-        byNumber[offer.number!] = offer
+        offer.number = number
+        byNumber[number] = offer
         enqueue(offer)
     }
 
@@ -193,7 +194,8 @@ final class Offers {
         let offer = queue.removeFirst()
         offer.isQueued = false
         guard let number = offer.number else { return false }
-        guard offer.isAdvertised || byNumber.count <= Int(session.peer?.maxListeners ?? 0) * 2 else {
+        guard offer.isAdvertised || byNumber.count <= Int(session.peer?.maxListeners ?? 0) * 2
+        else {
             withhold(offer)
             return false
         }

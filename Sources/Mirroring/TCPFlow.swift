@@ -190,7 +190,7 @@ final class TCPFlow: Flow {
         guard phase == .connected, !applicationEnded, socket != nil else { return .nothing }
         let count: Int?
         do {
-            count = try socket!.read(into: buffer, limit: limit)
+            count = try socket?.read(into: buffer, limit: limit)
         } catch {
             // The scheduler sends RESET; the connection is dead already.
             close(resetting: true)
@@ -253,7 +253,7 @@ final class TCPFlow: Flow {
         if !pending.isEmpty {
             do {
                 let taken = try pending.drain { (bytes) throws(SystemError) in
-                    try socket!.write(bytes)
+                    try socket?.write(bytes)
                 }
                 delivered(taken)
             } catch {

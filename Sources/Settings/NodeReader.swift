@@ -20,7 +20,8 @@ struct NodeReader {
     var found: String {
         switch node {
         case .scalar(let scalar):
-            scalar.string.isEmpty && scalar.style == .plain ? "nothing" : "\"\(scalar.string.prefix(60))\""
+            scalar.string.isEmpty && scalar.style == .plain
+                ? "nothing" : "\"\(scalar.string.prefix(60))\""
         case .mapping: "a mapping"
         case .sequence: "a list"
         case .alias: "an alias"

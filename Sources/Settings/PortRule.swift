@@ -44,7 +44,8 @@ public struct PortRule: Hashable, Sendable, CustomStringConvertible {
     public var description: String {
         let name = transport?.name ?? "*"
         if ports == 1...65_535 { return "\(name)/*" }
-        return ports.count == 1 ? "\(name)/\(ports.lowerBound)" : "\(name)/\(ports.lowerBound)-\(ports.upperBound)"
+        return ports.count == 1
+            ? "\(name)/\(ports.lowerBound)" : "\(name)/\(ports.lowerBound)-\(ports.upperBound)"
     }
 }
 

@@ -115,7 +115,8 @@ public enum SettingsEdit {
         let temporary = "\(target).new-\(getpid())"
         let raw = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
         guard raw >= 0 else { throw SettingsFile.failure(path, "cannot be changed") }
-        let isWritten = write(Array(text.utf8), to: raw) && fchmod(raw, mode) == 0 && fsync(raw) == 0
+        let isWritten =
+            write(Array(text.utf8), to: raw) && fchmod(raw, mode) == 0 && fsync(raw) == 0
         let failure = SettingsFile.failure(path, "cannot be written")
         _ = close(raw)
         guard isWritten, unsafe rename(temporary, target) == 0 else {

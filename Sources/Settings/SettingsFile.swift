@@ -40,7 +40,9 @@ public enum SettingsFile {
     ///
     /// - Parameter mustExist: Make a missing file an error.
     /// - Throws: ``SettingsError``.
-    public static func load(_ path: String, mustExist: Bool = false) throws(SettingsError) -> Settings {
+    public static func load(_ path: String, mustExist: Bool = false) throws(SettingsError)
+        -> Settings
+    {
         guard let text = try read(path) else {
             guard mustExist else { return Settings() }
             throw SettingsError(

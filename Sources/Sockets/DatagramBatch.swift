@@ -1,5 +1,5 @@
-internal import CKernel
 public import Addresses
+internal import CKernel
 
 #if canImport(Glibc)
     internal import Glibc
@@ -56,7 +56,8 @@ public import Addresses
     public func receive(from socket: borrowing Socket) throws(SystemError) -> Int? {
         for index in 0..<Self.capacity {
             unsafe headers[index].msg_hdr = msghdr(
-                msg_name: names + index, msg_namelen: socklen_t(MemoryLayout<sockaddr_storage>.size),
+                msg_name: names + index,
+                msg_namelen: socklen_t(MemoryLayout<sockaddr_storage>.size),
                 msg_iov: vectors + index, msg_iovlen: 1,
                 msg_control: controls.baseAddress! + index * Self.controlSize,
                 msg_controllen: Self.controlSize, msg_flags: 0)

@@ -11,6 +11,10 @@
 public struct ProcFile: ~Copyable {
     private let fd: OwnedFD
     private static let chunk = 16_384
+    /// The kernel fills these files' reads a page at a time and stops early only when the next line does
+    /// not fit or there is none. Lines are shorter than 512 bytes, so a read below this was the last: one
+    /// walk of the kernel's tables less per file.
+    private static let pageNotFull = 4_096 - 512
 
     /// The descriptor, for a poller.
     public var descriptor: Int32 { fd.raw }
@@ -39,7 +43,7 @@ public struct ProcFile: ~Copyable {
             }
             let count = try readChunk(at: filled, into: &bytes)
             filled += count
-            if count == 0 || isEnough(bytes[..<filled]) { return filled }
+            if count < Self.pageNotFull || isEnough(bytes[..<filled]) { return filled }
         }
     }
 
@@ -96,7 +100,8 @@ public enum SystemFiles {
     public static func link(_ path: String) -> String? {
         var bytes = [UInt8](repeating: 0, count: 256)
         let count = unsafe bytes.withUnsafeMutableBytes { buffer in
-            unsafe readlink(path, buffer.baseAddress!.assumingMemoryBound(to: CChar.self), buffer.count)
+            unsafe readlink(
+                path, buffer.baseAddress!.assumingMemoryBound(to: CChar.self), buffer.count)
         }
         return count > 0 ? String(decoding: bytes[..<count], as: UTF8.self) : nil
     }

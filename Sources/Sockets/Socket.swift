@@ -1,5 +1,5 @@
-internal import CKernel
 public import Addresses
+internal import CKernel
 
 #if canImport(Glibc)
     internal import Glibc
@@ -96,7 +96,8 @@ public struct Socket: ~Copyable {
     }
 
     borrowing func readEndpoint(
-        _ call: String, _ body: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+        _ call: String,
+        _ body: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
     ) throws(SystemError) -> Endpoint {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)

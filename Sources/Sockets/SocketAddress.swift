@@ -1,5 +1,5 @@
-internal import CKernel
 internal import Addresses
+internal import CKernel
 
 #if canImport(Glibc)
     internal import Glibc

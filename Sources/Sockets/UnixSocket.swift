@@ -8,7 +8,9 @@ internal import CKernel
 
 extension Socket {
     /// The longest path a Unix socket may have here (unix(7): 108 bytes with the final NUL).
-    public static var longestUnixPath: Int { MemoryLayout.size(ofValue: sockaddr_un().sun_path) - 1 }
+    public static var longestUnixPath: Int {
+        MemoryLayout.size(ofValue: sockaddr_un().sun_path) - 1
+    }
 
     /// Listens on a Unix socket of mode 0600 at `path`.
     ///
@@ -23,7 +25,9 @@ extension Socket {
         // bind(2) creates the file with the mode of the descriptor's inode: set it before, so that the
         // path is never open to others, not even for a moment.
         try retrying("fchmod") { fchmod(raw, 0o600) }
-        try retrying("bind") { unsafe withUnixAddress(path) { unsafe Socket.bindCall(raw, $0, $1) } }
+        try retrying("bind") {
+            unsafe withUnixAddress(path) { unsafe Socket.bindCall(raw, $0, $1) }
+        }
         try retrying("chmod") { unsafe chmod(path, 0o600) }
         try socket.startListening(backlog: 64)
         return socket

@@ -40,13 +40,12 @@ public final class SocketLink: Link {
     /// Reads from the socket.
     public func read(into buffer: IOBuffer) throws(SystemError) -> Int? {
         guard socket != nil else { return 0 }
-        return try socket!.read(into: buffer)
+        return try socket?.read(into: buffer)
     }
 
     /// Writes to the socket.
     public func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int? {
-        guard socket != nil else { return nil }
-        return try socket!.write(bytes)
+        try socket?.write(bytes)
     }
 
     /// Adds or removes interest in writability.

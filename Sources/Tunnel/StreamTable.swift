@@ -46,7 +46,9 @@ struct StreamTable {
 
     /// The open stream with exactly this number.
     func lookup(_ id: StreamID) -> TunnelStream? {
-        guard id.slot < slots.count, let stream = slots[id.slot], stream.id == id else { return nil }
+        guard id.slot < slots.count, let stream = slots[id.slot], stream.id == id else {
+            return nil
+        }
         return stream
     }
 

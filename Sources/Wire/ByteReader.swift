@@ -51,7 +51,8 @@ struct ByteReader {
         for index in 0..<count { units.append(bytes[position + index]) }
         position += count
         let decoded = String(decoding: units, as: UTF8.self)
-        return String(String.UnicodeScalarView(decoded.unicodeScalars.map { $0.isPlain ? $0 : "?" }))
+        return String(
+            String.UnicodeScalarView(decoded.unicodeScalars.map { $0.isPlain ? $0 : "?" }))
     }
 
     mutating func fixed(_ count: Int, _ bytes: Span<UInt8>) throws(WireError) -> [UInt8] {

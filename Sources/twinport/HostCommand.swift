@@ -8,7 +8,8 @@ internal import Settings
 struct HostCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "host", abstract: "Run the helper, in the foreground.",
-        discussion: "Ends cleanly on SIGTERM and SIGINT; logs one line per event to standard error.")
+        discussion: "Ends cleanly on SIGTERM and SIGINT; logs one line per event to standard error."
+    )
 
     @OptionGroup var settings: SettingsOption
 

@@ -34,7 +34,9 @@ struct PortsCommand: AsyncParsableCommand {
     private func emptyText() async throws -> String {
         let status = try await control.client.status()
         if !status.enabled { return "No listeners. Host networking is off: twinport enable" }
-        if status.session != "up" { return "No listeners. \(status.sessionError ?? "The tunnel is down.")" }
+        if status.session != "up" {
+            return "No listeners. \(status.sessionError ?? "The tunnel is down.")"
+        }
         return "No listeners, in the guest or on the host."
     }
 }

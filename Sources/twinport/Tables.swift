@@ -86,7 +86,8 @@ enum StatusText {
         ]
         if let guest = status.guest {
             lines.append(
-                "Guest:           \(guest.hostname), \(guest.os) \(guest.kernel), agent \(guest.agentVersion)")
+                "Guest:           \(guest.hostname), \(guest.os) \(guest.kernel), agent \(guest.agentVersion)"
+            )
         }
         let states = status.states.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
         lines.append("Listeners:       \(states.isEmpty ? "none" : states.joined(separator: ", "))")
@@ -97,7 +98,8 @@ enum StatusText {
         }
         lines.append(
             "Helper:          \(status.version), pid \(status.pid), up "
-                + "\(Quantity.time(status.uptimeSeconds)), \(Quantity.bytes(UInt64(max(0, status.rssBytes))))")
+                + "\(Quantity.time(status.uptimeSeconds)), \(Quantity.bytes(UInt64(max(0, status.rssBytes))))"
+        )
         return lines
     }
 }

@@ -16,7 +16,8 @@ struct Twinport: AsyncParsableCommand {
 
     static let configuration = CommandConfiguration(
         commandName: "twinport",
-        abstract: "Host networking for VMs: what listens in the guest answers here, and the reverse.",
+        abstract:
+            "Host networking for VMs: what listens in the guest answers here, and the reverse.",
         discussion: """
             Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no helper is running.
             """,

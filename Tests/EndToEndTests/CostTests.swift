@@ -4,7 +4,9 @@ import Testing
 extension EndToEnd {
     @Suite(.serialized) struct Cost {
         /// Median and p99 of a line of latency.py.
-        private func figures(_ output: String, _ name: String) throws -> (median: Double, p99: Double) {
+        private func figures(_ output: String, _ name: String) throws -> (
+            median: Double, p99: Double
+        ) {
             let line = try #require(output.split(separator: "\n").first { $0.hasPrefix(name) })
             let words = line.split(separator: " ")
             return (try #require(Double(words[2])), try #require(Double(words[4])))
@@ -20,7 +22,9 @@ extension EndToEnd {
                 ).output
                 let canHint = try lab.canHint()
                 let kind = hints ? (canHint ? "hint" : "hint (no tracefs)") : "polling"
-                print("\(listener) listener, \(kind): \(output.replacingOccurrences(of: "\n", with: "; "))")
+                print(
+                    "\(listener) listener, \(kind): \(output.replacingOccurrences(of: "\n", with: "; "))"
+                )
                 let appear = try figures(output, "appear")
                 let vanish = try figures(output, "vanish")
                 if hints, canHint {
@@ -46,14 +50,16 @@ extension EndToEnd {
         }
 
         @Test(arguments: [true, false])
-        func `idle with 50 listeners and 10,000 connections costs next to nothing`(hints: Bool) throws {
+        func `idle with 50 listeners and 10,000 connections costs next to nothing`(hints: Bool)
+            throws
+        {
             try Lab.with(settings: "scan: {hints: \(hints)}") { lab in
                 _ = try lab.python(.guest, "many.py", ["listen", "127.0.0.1", "20000", "50"])
                 _ = try lab.python(.guest, "many.py", ["pairs", "30000", "5000"])
                 _ = try lab.python(.guest, "many.py", ["pairs", "30001", "5000"])
                 try lab.wait("127.0.0.1:20049")
                 let seconds = 20.0
-                usleep(3_000_000)
+                usleep(7_000_000)
                 for (name, program) in [("helper", lab.helper!), ("agent", lab.agent!)] {
                     let before = try processorTime(program.pid)
                     usleep(UInt32(seconds / 2 * 1_000_000))

@@ -10,7 +10,8 @@ extension EndToEnd {
         ) throws {
             for server in [Machine.guest, .host] {
                 try Lab.with { lab in
-                    let program = try lab.python(server, "listen.py", ["tcp", "127.0.0.1", "9000", mode])
+                    let program = try lab.python(
+                        server, "listen.py", ["tcp", "127.0.0.1", "9000", mode])
                     try lab.wait("127.0.0.1:9000")
                     try body(lab, server == .guest ? .host : .guest, program)
                 }
@@ -44,11 +45,14 @@ extension EndToEnd {
             }
         }
 
-        @Test func `a reset by a client that does not read reaches a server that floods it`() throws {
+        @Test func `a reset by a client that does not read reaches a server that floods it`() throws
+        {
             try each("source") { lab, client, server in
                 let stuck = try lab.start(
                     client,
-                    sh: "exec python3 -c 'import socket,struct,time\ns=socket.create_connection((\"127.0.0.1\",9000)); time.sleep(1); s.setsockopt(1,13,struct.pack(\"ii\",1,0)); s.close()'")
+                    sh:
+                        "exec python3 -c 'import socket,struct,time\ns=socket.create_connection((\"127.0.0.1\",9000)); time.sleep(1); s.setsockopt(1,13,struct.pack(\"ii\",1,0)); s.close()'"
+                )
                 _ = try stuck.wait(within: 5)
                 try lab.wait("the server to be told") { server.output.contains("source ended") }
             }
@@ -57,7 +61,8 @@ extension EndToEnd {
         @Test func `a target that vanished gives a reset, not a clean end`() throws {
             try Lab.with(settings: "scan: {interval: 1m, hints: false}") { lab in
                 // Polled once a minute: the mirror outlives its listener.
-                let server = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "echo"])
+                let server = try lab.python(
+                    .guest, "listen.py", ["tcp", "127.0.0.1", "9000", "echo"])
                 try lab.writeSettings("scan: {interval: 50ms, hints: false}")
                 try lab.wait("127.0.0.1:9000")
                 try lab.writeSettings("scan: {interval: 1m, hints: false}")
@@ -83,12 +88,18 @@ extension EndToEnd {
             try Lab.with { lab in
                 let server = try lab.start(
                     .guest,
-                    sh: "exec python3 -u -c 'import socket\ns=socket.socket(); s.bind((\"127.0.0.1\",9000)); s.listen(); print(\"ready\"); c,_=s.accept(); s.close()\nwhile d:=c.recv(99): c.sendall(d)'")
+                    sh:
+                        "exec python3 -u -c 'import socket\ns=socket.socket(); s.bind((\"127.0.0.1\",9000)); s.listen(); print(\"ready\"); c,_=s.accept(); s.close()\nwhile d:=c.recv(99): c.sendall(d)'"
+                )
                 try lab.wait("127.0.0.1:9000")
                 let client = try lab.start(
                     .host,
-                    sh: "exec python3 -u -c 'import socket,time\nc=socket.create_connection((\"127.0.0.1\",9000)); time.sleep(1.5); c.sendall(b\"still\"); print(c.recv(99))'")
-                try lab.wait("the mirror to be gone", within: 1.4) { try lab.port("127.0.0.1:9000") == nil }
+                    sh:
+                        "exec python3 -u -c 'import socket,time\nc=socket.create_connection((\"127.0.0.1\",9000)); time.sleep(1.5); c.sendall(b\"still\"); print(c.recv(99))'"
+                )
+                try lab.wait("the mirror to be gone", within: 1.4) {
+                    try lab.port("127.0.0.1:9000") == nil
+                }
                 #expect(try client.wait(within: 5).output.contains("still"))
                 server.stop()
             }

@@ -48,12 +48,15 @@ final class Lab {
     /// Whether kernel hints can work here.
     func canHint() throws -> Bool {
         try sh(
-            .host, Self.mountTracing + "test -e /sys/kernel/tracing/events/sock/inet_sock_set_state/id"
+            .host,
+            Self.mountTracing + "test -e /sys/kernel/tracing/events/sock/inet_sock_set_state/id"
         ).code == 0
     }
 
     static func path(of tool: String) -> String {
-        for folder in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+        for folder in [
+            "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
+        ]
         where FileManager.default.isExecutableFile(atPath: "\(folder)/\(tool)") {
             return "\(folder)/\(tool)"
         }
@@ -124,7 +127,8 @@ final class Lab {
     func startHelper() throws {
         helper = try start(
             .host,
-            sh: Self.mountTracing + "exec \(Self.binaries)/twinport host --settings \(settingsPath) "
+            sh: Self.mountTracing
+                + "exec \(Self.binaries)/twinport host --settings \(settingsPath) "
                 + "--control \(controlPath) --log-level \(hostLogLevel)")
         try wait("the helper's control socket") { (try? self.status()) != nil }
     }
@@ -198,11 +202,14 @@ final class Lab {
     }
 
     /// Starts one of our Python programs on a machine and waits for its `ready`.
-    func python(_ machine: Machine, _ program: String, _ arguments: [String] = []) throws -> Running {
+    func python(_ machine: Machine, _ program: String, _ arguments: [String] = []) throws -> Running
+    {
         let running = try start(
             machine, [Self.path(of: "python3"), "-u", "\(Self.programs)/\(program)"] + arguments)
         try wait("\(program) to be ready") {
-            guard running.isRunning else { throw Failure(what: "\(program) ended: \(running.output)") }
+            guard running.isRunning else {
+                throw Failure(what: "\(program) ended: \(running.output)")
+            }
             return running.output.contains("ready")
         }
         return running
@@ -258,7 +265,8 @@ final class Lab {
     }
 
     static func shell(_ line: String) throws -> String {
-        let program = try Running(["/bin/sh", "-c", line], log: "/tmp/twinport-sh-\(getpid())", in: "/")
+        let program = try Running(
+            ["/bin/sh", "-c", line], log: "/tmp/twinport-sh-\(getpid())", in: "/")
         let outcome = try program.wait(within: 20)
         if outcome.code != 0 { throw Failure(what: "\(line): \(outcome.output)") }
         return outcome.output

@@ -6,11 +6,13 @@ extension EndToEnd {
         /// The inode of the host's mirror on a port, as /proc/net/tcp has it.
         private func mirrorInode(_ lab: Lab, _ port: Int) throws -> String {
             let hex = String(port, radix: 16, uppercase: true)
-            let line = try lab.sh(.host, "grep '0100007F:\(hex) 00000000:0000 0A' /proc/net/tcp").output
+            let line = try lab.sh(.host, "grep '0100007F:\(hex) 00000000:0000 0A' /proc/net/tcp")
+                .output
             return line.split(separator: " ").dropFirst(9).first.map(String.init) ?? "none"
         }
 
-        @Test func `the agent dies: transfers are reset, mirrors are kept and serve again`() throws {
+        @Test func `the agent dies: transfers are reset, mirrors are kept and serve again`() throws
+        {
             try Lab.with { lab in
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "source"])
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9001", "echo"])
@@ -34,7 +36,9 @@ extension EndToEnd {
             }
         }
 
-        @Test func `the helper dies: transfers are reset, everything is back within two seconds`() throws {
+        @Test func `the helper dies: transfers are reset, everything is back within two seconds`()
+            throws
+        {
             try Lab.with { lab in
                 _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "9100", "source"])
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "echo"])
@@ -48,7 +52,9 @@ extension EndToEnd {
                 try lab.startHelper()
                 try lab.wait("127.0.0.1:9000", within: 3)
                 try lab.wait("127.0.0.1:9100", within: 3)
-                print("helper restarted: mirrors back after \(Int(Date().timeIntervalSince(start) * 1_000)) ms")
+                print(
+                    "helper restarted: mirrors back after \(Int(Date().timeIntervalSince(start) * 1_000)) ms"
+                )
                 #expect(Date().timeIntervalSince(start) < 2)
                 try lab.script(.host, "tcp_client.py", ["127.0.0.1", "9000", "echo"])
             }

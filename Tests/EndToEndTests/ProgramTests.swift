@@ -9,10 +9,12 @@ extension EndToEnd {
     @Suite(.serialized) struct RealPrograms {
         @Test func `nc in the guest on 0.0.0.0 8000 and nc on the host talk both ways`() throws {
             try Lab.with { lab in
-                let server = try lab.start(.guest, sh: "(sleep 1.5; echo from-guest) | exec nc -lv -N 0.0.0.0 8000")
+                let server = try lab.start(
+                    .guest, sh: "(sleep 1.5; echo from-guest) | exec nc -lv -N 0.0.0.0 8000")
                 try lab.wait("0.0.0.0:8000")
                 let client = try lab.sh(
-                    .host, "(echo from-host; sleep 2.5) | timeout 8 nc -N localhost 8000", within: 10)
+                    .host, "(echo from-host; sleep 2.5) | timeout 8 nc -N localhost 8000",
+                    within: 10)
                 #expect(client.output.contains("from-guest"))
                 try lab.wait("the guest's nc to show the text") {
                     server.output.contains("from-host")
@@ -22,7 +24,8 @@ extension EndToEnd {
 
         @Test func `nc -u works both ways, answers included`() throws {
             try Lab.with { lab in
-                let server = try lab.start(.guest, sh: "(sleep 2; echo answer; sleep 1) | exec nc -u -l 0.0.0.0 8001")
+                let server = try lab.start(
+                    .guest, sh: "(sleep 2; echo answer; sleep 1) | exec nc -u -l 0.0.0.0 8001")
                 try lab.wait("0.0.0.0:8001", "udp")
                 let client = try lab.sh(
                     .host, "(echo question; sleep 3) | timeout 4 nc -u 127.0.0.1 8001", within: 10)
@@ -82,7 +85,9 @@ extension EndToEnd {
             }
         }
 
-        @Test func `a host web server on port 80 and nginx on 8081 answer curl in the guest`() throws {
+        @Test func `a host web server on port 80 and nginx on 8081 answer curl in the guest`()
+            throws
+        {
             try Lab.with { lab in
                 _ = try lab.start(
                     .host, sh: "exec python3 -m http.server --bind 127.0.0.1 -d \(Lab.programs) 80")
@@ -99,8 +104,12 @@ extension EndToEnd {
                 _ = try lab.start(.host, sh: "exec nginx -c \(lab.directory)/nginx.conf")
                 try lab.wait("127.0.0.1:80")
                 try lab.wait("0.0.0.0:8081")
-                #expect(try lab.sh(.guest, "curl -sSf -m 5 http://localhost/").output.contains("listen.py"))
-                #expect(try lab.sh(.guest, "curl -sSf -m 5 http://localhost:8081/").output == "nginx says hello")
+                #expect(
+                    try lab.sh(.guest, "curl -sSf -m 5 http://localhost/").output.contains(
+                        "listen.py"))
+                #expect(
+                    try lab.sh(.guest, "curl -sSf -m 5 http://localhost:8081/").output
+                        == "nginx says hello")
                 // Five hundred at once.
                 let many = try lab.sh(
                     .guest,
@@ -115,7 +124,8 @@ extension EndToEnd {
                 _ = try lab.start(
                     .host,
                     sh: "exec dnsmasq -k -p 5300 --no-resolv --no-hosts --listen-address=127.0.0.1 "
-                        + "--bind-interfaces --address=/twin.test/192.0.2.7 --pid-file= --user=root")
+                        + "--bind-interfaces --address=/twin.test/192.0.2.7 --pid-file= --user=root"
+                )
                 try lab.wait("127.0.0.1:5300", "udp")
                 try lab.wait("127.0.0.1:5300", "tcp")
                 for flag in ["+notcp", "+tcp"] {
@@ -134,21 +144,25 @@ extension EndToEnd {
                 try lab.wait("127.0.0.1:5201")
                 let seconds = Lab.isLong ? 60 : 8
                 let run = try lab.start(
-                    .host, sh: "exec iperf3 -c 127.0.0.1 -p 5201 -P 16 -t \(seconds) -J \(direction)")
+                    .host,
+                    sh: "exec iperf3 -c 127.0.0.1 -p 5201 -P 16 -t \(seconds) -J \(direction)")
                 usleep(3_000_000)
                 let early = try lab.status().rssBytes
                 usleep(UInt32(seconds - 5) * 1_000_000)
                 let late = try lab.status().rssBytes
                 let outcome = try run.wait(within: Double(seconds) + 20)
                 let report = try #require(
-                    try JSONSerialization.jsonObject(with: Data(outcome.output.utf8)) as? [String: Any])
+                    try JSONSerialization.jsonObject(with: Data(outcome.output.utf8))
+                        as? [String: Any])
                 #expect(report["error"] == nil)
                 let intervals = try #require(report["intervals"] as? [[String: Any]])
                 let slowest = intervals.dropFirst().compactMap {
                     ($0["sum"] as? [String: Any])?["bits_per_second"] as? Double
                 }.min()
                 let rate = try #require(slowest)
-                print("iperf3 -P 16 \(direction): slowest second \(Int(rate / 1e6)) Mbit/s, helper RSS \(early >> 20) then \(late >> 20) MiB")
+                print(
+                    "iperf3 -P 16 \(direction): slowest second \(Int(rate / 1e6)) Mbit/s, helper RSS \(early >> 20) then \(late >> 20) MiB"
+                )
                 #expect(rate > 100e6)
                 #expect(late < early + (24 << 20))
             }

@@ -3,7 +3,10 @@ import Testing
 
 extension EndToEnd {
     @Suite(.serialized) struct Toggle {
-        @Test func `off under load closes mirrors and flows within 500 ms, and on brings them back`() throws {
+        @Test
+        func `off under load closes mirrors and flows within 500 ms, and on brings them back`()
+            throws
+        {
             try Lab.with { lab in
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "source"])
                 _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "9100", "echo"])
@@ -42,7 +45,8 @@ extension EndToEnd {
                 let error = try #require(try lab.status().settingsError)
                 #expect(error.contains(":2:12: hostNetworking.enabled: expected true or false"))
                 try lab.script(.host, "tcp_client.py", ["127.0.0.1", "9000", "echo"])
-                let isolation = "hostNetworking: {enabled: true}\nenhancedContainerIsolation: true\n"
+                let isolation =
+                    "hostNetworking: {enabled: true}\nenhancedContainerIsolation: true\n"
                 try Data(isolation.utf8).write(to: URL(filePath: lab.settingsPath))
                 try lab.wait("the isolation's refusal") {
                     try lab.status().settingsError?.contains("Enhanced Container Isolation") == true
@@ -65,7 +69,9 @@ extension EndToEnd {
                     "host", "--settings", lab.settingsPath, "--control", "\(lab.directory)/c.sock",
                 ])
                 #expect(outcome.code == 2)
-                #expect(outcome.output.contains(":1:27: hostNetworking.enabled: expected true or false"))
+                #expect(
+                    outcome.output.contains(":1:27: hostNetworking.enabled: expected true or false")
+                )
             }
         }
     }

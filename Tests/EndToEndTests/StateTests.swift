@@ -11,7 +11,9 @@ extension EndToEnd {
                 _ = try lab.python(.guest, "listen.py", ["udp", "0.0.0.0", "45000"])
                 _ = try lab.start(
                     .guest,
-                    sh: "exec python3 -c 'import socket,time; s=socket.socket(2,3,1); time.sleep(60)'")
+                    sh:
+                        "exec python3 -c 'import socket,time; s=socket.socket(2,3,1); time.sleep(60)'"
+                )
                 let address = try lab.wait("10.77.1.1:9000", state: "unsupported")
                 #expect(address.reason == "interface-address" && address.mirror == nil)
                 let discovery = try lab.wait("0.0.0.0:5353", "udp", state: "ignored")
@@ -36,7 +38,8 @@ extension EndToEnd {
                 _ = try lab.python(.guest, "listen.py", ["tcp", "0.0.0.0", "9000"])
                 try lab.wait("0.0.0.0:9000", state: "conflict")
                 try lab.wait("the holder's name") {
-                    try lab.port("0.0.0.0:9000")?.reason == "\(holder.pid)/python3 holds 127.0.0.1:9000"
+                    try lab.port("0.0.0.0:9000")?.reason
+                        == "\(holder.pid)/python3 holds 127.0.0.1:9000"
                 }
                 #expect(try lab.explain("9000").contains("\(holder.pid)/python3"))
                 holder.stop()
@@ -44,15 +47,21 @@ extension EndToEnd {
             }
         }
 
-        @Test func `a specific listener is covered by the wildcard and promoted when it goes`() throws {
+        @Test func `a specific listener is covered by the wildcard and promoted when it goes`()
+            throws
+        {
             try Lab.with { lab in
                 let wildcard = try lab.start(
                     .guest,
-                    sh: "exec python3 -u -c 'import socket,time\ns=socket.socket(2,2); s.setsockopt(1,2,1); s.bind((\"0.0.0.0\",9000)); time.sleep(60)'")
+                    sh:
+                        "exec python3 -u -c 'import socket,time\ns=socket.socket(2,2); s.setsockopt(1,2,1); s.bind((\"0.0.0.0\",9000)); time.sleep(60)'"
+                )
                 try lab.wait("0.0.0.0:9000", "udp")
                 _ = try lab.start(
                     .guest,
-                    sh: "exec python3 -u -c 'import socket\ns=socket.socket(2,2); s.setsockopt(1,2,1); s.bind((\"127.0.0.1\",9000))\nwhile 1: d,p=s.recvfrom(99); s.sendto(d,p)'")
+                    sh:
+                        "exec python3 -u -c 'import socket\ns=socket.socket(2,2); s.setsockopt(1,2,1); s.bind((\"127.0.0.1\",9000))\nwhile 1: d,p=s.recvfrom(99); s.sendto(d,p)'"
+                )
                 try lab.wait("127.0.0.1:9000", "udp", state: "covered")
                 try lab.script(.host, "udp_client.py", ["127.0.0.1", "9000", "5"])
                 wildcard.stop()
@@ -62,7 +71,9 @@ extension EndToEnd {
             }
         }
 
-        @Test func `listeners on both sides at the start are both in conflict and untouched`() throws {
+        @Test func `listeners on both sides at the start are both in conflict and untouched`()
+            throws
+        {
             try Lab.with(start: false) { lab in
                 _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "9000"])
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])

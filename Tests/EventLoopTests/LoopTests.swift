@@ -24,7 +24,9 @@ import Testing
     @Test func `a poller reports data, then room, then the peer's reset`() throws {
         let loop = try Loop()
         var pair: [Int32] = [0, 0]
-        #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &pair) == 0)
+        #expect(
+            socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &pair) == 0
+        )
         var seen: [Poller.Events] = []
         let poller = try Poller(loop: loop, descriptor: pair[0]) { seen.append($0) }
         poller.watch(.readable)

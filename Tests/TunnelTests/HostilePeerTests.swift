@@ -207,12 +207,15 @@ private final class Victim {
                 case 3: victim.send { Frames.writeEnd(.reset, id, .other, to: &$0) }
                 case 4:
                     victim.send {
-                        Frames.writeWindow(id, offset: .random(in: 0...(.max), using: &generator), to: &$0)
+                        Frames.writeWindow(
+                            id, offset: .random(in: 0...(.max), using: &generator), to: &$0)
                     }
                 default:
                     let count = Int.random(in: 0...40, using: &generator)
                     let packed = FrameHeader(type, length: count, stream: id.rawValue).packed
-                    let header = (0..<8).map { UInt8(truncatingIfNeeded: packed >> (8 * UInt64($0))) }
+                    let header = (0..<8).map {
+                        UInt8(truncatingIfNeeded: packed >> (8 * UInt64($0)))
+                    }
                     victim.send(header + generator.bytes(count))
                 }
             }

@@ -19,7 +19,8 @@ import Wire
         #expect(pair.guest.greeted?.role == .host)
     }
 
-    @Test func `bytes cross both ways, then each end closes, and the slots are free again`() throws {
+    @Test func `bytes cross both ways, then each end closes, and the slots are free again`() throws
+    {
         let pair = pair()
         let client = ScriptedFlow()
         client.toSend = bulk
@@ -132,14 +133,18 @@ import Wire
             let bytes = flow.toSend
             _ = try #require(end.open(flow)).markReady()
             if end === pair.host { sent.append((flow, bytes)) }
-            if Bool.random(using: &generator) { pair.settle(step: .random(in: 1...9_000, using: &generator)) }
+            if Bool.random(using: &generator) {
+                pair.settle(step: .random(in: 1...9_000, using: &generator))
+            }
         }
         pair.settle()
         #expect(pair.guest.accepted.map(\.received) == sent.map(\.1), "seed \(generator.seed)")
         #expect(pair.host.end == nil && pair.guest.end == nil)
     }
 
-    @Test func `losing the link ends every stream with tunnelLost, never with an end of data`() throws {
+    @Test func `losing the link ends every stream with tunnelLost, never with an end of data`()
+        throws
+    {
         let pair = pair()
         let client = ScriptedFlow()
         _ = try #require(pair.host.open(client))

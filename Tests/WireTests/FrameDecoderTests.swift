@@ -32,7 +32,9 @@ private func decode(_ bytes: [UInt8], pieces: [Int]) throws -> [String] {
 }
 
 private func headerBytes(_ type: UInt8, _ length: Int, _ stream: UInt32 = 0) -> [UInt8] {
-    withUnsafeBytes(of: FrameHeader(rawType: type, length: length, stream: stream).packed.littleEndian) {
+    withUnsafeBytes(
+        of: FrameHeader(rawType: type, length: length, stream: stream).packed.littleEndian
+    ) {
         Array($0)
     }
 }
@@ -74,8 +76,12 @@ private func headerBytes(_ type: UInt8, _ length: Int, _ stream: UInt32 = 0) -> 
             try decode(headerBytes(0x80, 65_536), pieces: [])
         }
         #expect(throws: WireError.emptyData) { try decode(headerBytes(0x13, 0, 2), pieces: []) }
-        #expect(throws: WireError.wrongStream(.data)) { try decode(headerBytes(0x13, 1), pieces: []) }
-        #expect(throws: WireError.unknownType(0x7f)) { try decode(headerBytes(0x7f, 0), pieces: []) }
+        #expect(throws: WireError.wrongStream(.data)) {
+            try decode(headerBytes(0x13, 1), pieces: [])
+        }
+        #expect(throws: WireError.unknownType(0x7f)) {
+            try decode(headerBytes(0x7f, 0), pieces: [])
+        }
     }
 
     @Test func `random bytes never trap`() {

@@ -1,0 +1,144 @@
+import Addresses
+import Listeners
+import TestSupport
+import Testing
+
+@testable import Mirroring
+
+private func key(_ endpoint: String, v6Only: Bool = false, _ kind: SocketKind = .tcp) -> ListenerKey
+{
+    ListenerKey(kind: kind, endpoint: Endpoint(endpoint)!, isV6Only: v6Only)
+}
+
+private func plan(_ key: ListenerKey, _ bind: BindPolicy, hasIPv6: Bool = true) -> String {
+    switch AddressRules.plan(for: key, bind: bind, hasIPv6: hasIPv6) {
+    case .unsupported(let why): why
+    case .sockets(let sockets):
+        sockets.map {
+            $0.endpoint.description
+                + ($0.isV6Only && $0.endpoint.address == .anyV6 ? " v6only" : "")
+        }
+        .joined(separator: ", ")
+    }
+}
+
+@Suite struct AddressRulesTests {
+    @Test(arguments: [
+        ("0.0.0.0:80", false, "0.0.0.0:80", "127.0.0.1:80"),
+        ("[::]:80", false, "[::]:80", "127.0.0.1:80, [::1]:80"),
+        ("[::]:80", true, "[::]:80 v6only", "[::1]:80"),
+        ("127.0.0.1:80", false, "127.0.0.1:80", "127.0.0.1:80"),
+        ("127.9.8.7:80", false, "127.9.8.7:80", "127.9.8.7:80"),
+        ("[::1]:80", false, "[::1]:80", "[::1]:80"),
+        ("[::ffff:127.0.0.1]:80", false, "127.0.0.1:80", "127.0.0.1:80"),
+        ("192.168.1.5:80", false, "interface-address", "interface-address"),
+        ("[fe80::1]:80", false, "interface-address", "interface-address"),
+        ("239.255.255.250:1900", false, "multicast-address", "multicast-address"),
+    ]) func `the address table`(listener: String, v6Only: Bool, same: String, loopback: String) {
+        #expect(plan(key(listener, v6Only: v6Only), .same) == same)
+        #expect(plan(key(listener, v6Only: v6Only), .loopback) == loopback)
+    }
+
+    @Test func `without IPv6 a dual-stack listener is mirrored on IPv4`() {
+        #expect(plan(key("[::]:80"), .same, hasIPv6: false) == "0.0.0.0:80")
+        #expect(plan(key("[::]:80"), .loopback, hasIPv6: false) == "127.0.0.1:80")
+    }
+
+    @Test func `what layer 4 cannot carry is named`() {
+        #expect(plan(key("0.0.0.0:1", .raw), .same) == "raw")
+        #expect(plan(key("0.0.0.0:1", .sctp), .same) == "sctp")
+    }
+
+    @Test func `wildcards are dialled on the loopback of the client's family`() {
+        #expect(
+            AddressRules.targets(for: key("0.0.0.0:80"), clientIsIPv6: true).map(\.description) == [
+                "127.0.0.1:80"
+            ])
+        #expect(
+            AddressRules.targets(for: key("[::]:80"), clientIsIPv6: true).map(\.description) == [
+                "[::1]:80", "127.0.0.1:80",
+            ])
+        #expect(
+            AddressRules.targets(for: key("[::]:80"), clientIsIPv6: false).first?.description
+                == "127.0.0.1:80")
+        #expect(
+            AddressRules.targets(for: key("[::]:80", v6Only: true), clientIsIPv6: false).map(
+                \.description) == ["[::1]:80"])
+        #expect(
+            AddressRules.targets(for: key("127.0.0.2:80"), clientIsIPv6: true).map(\.description)
+                == ["127.0.0.2:80"])
+    }
+
+    @Test func `no listener at all is ever planned or dialled off loopback in the guest`() {
+        var generator = SeededGenerator()
+        for _ in 0..<5_000 {
+            let v6 = IPAddress.v6(
+                IPv6Address(
+                    high: .random(in: 0...(.max), using: &generator),
+                    low: .random(in: 0...(.max), using: &generator)))
+            let v4 = IPAddress.v4(IPv4Address(bits: .random(in: 0...(.max), using: &generator)))
+            for address in [v4, v6, .anyV4, .anyV6] {
+                let key = ListenerKey(kind: .tcp, endpoint: Endpoint(address, 80), isV6Only: false)
+                if case .sockets(let sockets) = AddressRules.plan(
+                    for: key, bind: .loopback, hasIPv6: true)
+                {
+                    #expect(sockets.allSatisfy { $0.endpoint.address.isLoopback })
+                }
+            }
+        }
+    }
+
+    @Test func `covering`() {
+        func socket(_ endpoint: String, _ v6Only: Bool = false) -> PlannedSocket {
+            PlannedSocket(endpoint: Endpoint(endpoint)!, isV6Only: v6Only)
+        }
+        #expect(socket("0.0.0.0:80").covers(socket("127.0.0.2:80")))
+        #expect(!socket("0.0.0.0:80").covers(socket("127.0.0.2:81")))
+        #expect(!socket("0.0.0.0:80").covers(socket("[::1]:80", true)))
+        #expect(socket("[::]:80").covers(socket("127.0.0.2:80")))
+        #expect(socket("[::]:80").covers(socket("0.0.0.0:80")))
+        #expect(!socket("[::]:80", true).covers(socket("127.0.0.2:80")))
+        #expect(socket("[::]:80", true).covers(socket("[::1]:80", true)))
+        #expect(!socket("127.0.0.1:80").covers(socket("0.0.0.0:80")))
+    }
+}
+
+@Suite struct QueueTests {
+    private func bytes(_ count: Int, _ value: UInt8 = 1) -> [UInt8] {
+        [UInt8](repeating: value, count: count)
+    }
+
+    @Test func `a datagram queue drops the oldest, by count and by bytes`() {
+        var queue = DatagramQueue()
+        for index in 0..<64 { #expect(queue.push(bytes(1, UInt8(index)).span) == 0) }
+        #expect(queue.push(bytes(1).span) == 1)
+        var big = DatagramQueue()
+        for _ in 0..<4 { #expect(big.push(bytes(65_507).span) == 0) }
+        #expect(big.push(bytes(65_507).span) == 1)
+    }
+
+    @Test func `pending bytes leave in order, in any pieces`() {
+        var generator = SeededGenerator()
+        var pending = PendingBytes()
+        var expected: [UInt8] = []
+        var got: [UInt8] = []
+        for _ in 0..<2_000 {
+            let chunk = generator.bytes(.random(in: 0...300, using: &generator))
+            pending.append(chunk.span)
+            expected += chunk
+            var budget = Int.random(in: 0...400, using: &generator)
+            _ = pending.drain { span in
+                let count = min(budget, span.count)
+                guard count > 0 else { return nil }
+                for index in 0..<count { got.append(span[index]) }
+                budget -= count
+                return count
+            }
+        }
+        _ = pending.drain { span in
+            for index in span.indices { got.append(span[index]) }
+            return span.count
+        }
+        #expect(got == expected && pending.isEmpty, "seed \(generator.seed)")
+    }
+}

@@ -1,0 +1,153 @@
+import Addresses
+import Settings
+import TestSupport
+import Testing
+
+private let full = """
+    # everything
+    hostNetworking:
+      enabled: true   # on
+    enhancedContainerIsolation: false
+    tunnel:
+      connect: vsock://3:1024
+    guestToHost:
+      enabled: true
+      bind: loopback
+      ignore: [tcp/22, udp/5000-5010, "*/631"]
+    hostToGuest:
+      enabled: false
+      ignore: []
+    udp: { idle: 5m, ephemeralAfter: never }
+    scan: { interval: 25ms, hints: false }
+
+    """
+
+private func problem(_ text: String) -> String {
+    do {
+        _ = try SettingsFile.decode(text, file: "s.yaml")
+        return "right"
+    } catch {
+        return error.description
+    }
+}
+
+@Suite struct SettingsDecoderTests {
+    @Test func `every key is read`() throws {
+        let settings = try SettingsFile.decode(full, file: "s.yaml")
+        #expect(settings.isEnabled && !settings.isEnhancedContainerIsolation)
+        #expect(settings.tunnel == .connect(.vsock(cid: 3, port: 1_024)))
+        #expect(settings.guestToHost.bind == .loopback)
+        #expect(
+            settings.guestToHost.ignore.map(\.description) == ["tcp/22", "udp/5000-5010", "*/631"])
+        #expect(!settings.hostToGuest.isEnabled)
+        #expect(settings.udp.idle == 300_000 && settings.udp.ephemeralAfter == nil)
+        #expect(settings.scan.interval == 25 && !settings.scan.usesHints)
+    }
+
+    @Test func `an empty file holds the defaults, and they are off`() throws {
+        for text in ["", "\n", "# nothing\n", "{}", "hostNetworking:\n"] {
+            #expect(try SettingsFile.decode(text, file: "s.yaml") == Settings())
+        }
+        #expect(!Settings().isEnabled)
+    }
+
+    @Test func `settings survive a round trip through their text`() throws {
+        let settings = try SettingsFile.decode(full, file: "s.yaml")
+        #expect(try SettingsFile.decode(SettingsText.text(settings), file: "s.yaml") == settings)
+    }
+
+    @Test(arguments: [
+        (
+            "hostNetworking:\n  enabeld: true",
+            "s.yaml:2:3: hostNetworking: unknown key \"enabeld\"; did you mean enabled?; known here: enabled"
+        ),
+        (
+            "hostNetworking: {enabled: \"true\"}",
+            "s.yaml:1:27: hostNetworking.enabled: expected true or false, found \"true\""
+        ),
+        (
+            "guestToHost:\n  bind: lan",
+            "s.yaml:2:9: guestToHost.bind: expected same or loopback, found \"lan\""
+        ),
+        (
+            "guestToHost:\n  ignore:\n    - tcp/22\n    - tcp/70000",
+            "s.yaml:4:7: guestToHost.ignore[1]: expected ports as tcp/22, udp/5000-5010 or tcp/*, found \"tcp/70000\""
+        ),
+        (
+            "udp: {idle: 5 minutes}",
+            "s.yaml:1:13: udp.idle: expected a duration of 1s to 24h, as 300s, found \"5 minutes\""
+        ),
+        (
+            "tunnel:\n  listen: tcp://1.2.3.4:5",
+            "s.yaml:2:11: tunnel.listen: \"tcp://1.2.3.4:5\": this version has no tcp transport; use unix:///path.sock or vsock://CID:PORT"
+        ),
+        (
+            "hostNetworking: 7",
+            "s.yaml:1:17: hostNetworking: expected a mapping with enabled, found \"7\""
+        ),
+        (
+            "- a",
+            "s.yaml:1:1: expected a mapping with hostNetworking, enhancedContainerIsolation, tunnel, guestToHost, hostToGuest, udp, scan, found a list"
+        ),
+    ]) func `errors name place, key, what was expected and what was found`(
+        text: String, expected: String
+    ) {
+        #expect(problem(text) == expected)
+    }
+
+    @Test func `YAML errors and double keys have a place too`() {
+        #expect(problem("a: [1, 2").hasPrefix("s.yaml:"))
+        #expect(problem("udp: {}\nudp: {}").contains("twice"))
+        #expect(
+            problem("tunnel: {listen: \"unix:///a\", connect: \"unix:///b\"}").contains(
+                "tunnel.listen is set as well"))
+    }
+
+    @Test func `isolation and host networking exclude each other, with the reason`() {
+        let text = "hostNetworking: {enabled: true}\nenhancedContainerIsolation: true\n"
+        #expect(
+            problem(text).hasPrefix(
+                "s.yaml:2:29: enhancedContainerIsolation: Enhanced Container Isolation keeps"))
+        #expect(problem("enhancedContainerIsolation: true") == "right")
+    }
+
+    @Test func `no truncation or mutation of a file traps`() {
+        for count in 0...full.utf8.count {
+            _ = problem(String(decoding: full.utf8.prefix(count), as: UTF8.self))
+        }
+        var generator = SeededGenerator()
+        for _ in 0..<2_000 {
+            var bytes = Array(full.utf8)
+            for _ in 0..<Int.random(in: 1...6, using: &generator) {
+                let index = Int.random(in: 0..<bytes.count, using: &generator)
+                switch Int.random(in: 0...2, using: &generator) {
+                case 0: bytes[index] = UInt8.random(in: 0...255, using: &generator)
+                case 1: bytes.remove(at: index)
+                default:
+                    bytes.insert(
+                        ":{}[]&*!|>'\"%@`,#- \n\t".utf8.randomElement(using: &generator)!, at: index
+                    )
+                }
+            }
+            _ = problem(String(decoding: bytes, as: UTF8.self))
+        }
+    }
+
+    @Test(arguments: [
+        ("0s", 0), ("300s", 300_000), ("500ms", 500), ("5m", 300_000), ("24h", 86_400_000),
+    ]) func `durations`(text: String, milliseconds: Int) {
+        #expect(DurationText.milliseconds(text) == UInt64(milliseconds))
+    }
+
+    @Test(arguments: ["", "5", "s", "-1s", "1.5s", "25h", "99999999999999999999s", "1 s", "٣s"])
+    func `what is not a duration`(text: String) {
+        #expect(DurationText.milliseconds(text) == nil)
+    }
+
+    @Test(arguments: [
+        "", "tcp", "tcp/", "tcp/0", "sctp/1", "tcp/5-4", "tcp/1-2-3", "tcp/+5", "tcp/65536",
+    ])
+    func `what is not a port rule`(text: String) {
+        #expect(PortRule(text) == nil)
+    }
+}
