@@ -35,6 +35,7 @@ final class Scanner {
     /// Whether the last scan saw anything other than the one before.
     private(set) var hasChanged = true
     private var files: [String: FileBox] = [:]
+    private var lastTCP: [SocketRow]?
     private var others: [SocketRow] = []
     private var othersAt: UInt64 = 0
     private var udpV6Only: [UInt64: Bool] = [:]
@@ -58,7 +59,10 @@ final class Scanner {
     var usesDiag: Bool { isDiagTrusted }
 
     /// All rows that may be listeners, at time `now` (milliseconds).
-    func scan(now: UInt64) throws(Failure) -> [SocketRow] {
+    ///
+    /// - Parameter reusingTCP: Take the TCP rows of the last scan: for when the kernel would have said that
+    ///   they changed.
+    func scan(now: UInt64, reusingTCP: Bool = false) throws(Failure) -> [SocketRow] {
         hasChanged = false
         if now >= othersAt + Self.othersEvery || othersAt == 0 {
             let read = readOthers()
@@ -66,7 +70,8 @@ final class Scanner {
             others = read
             othersAt = max(1, now)
         }
-        return try tcpRows(now: now) + udpRows() + others
+        if !reusingTCP || lastTCP == nil { lastTCP = try tcpRows(now: now) }
+        return (lastTCP ?? []) + (try udpRows()) + others
     }
 
     // MARK: TCP

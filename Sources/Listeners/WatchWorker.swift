@@ -10,6 +10,8 @@ final class WatchWorker {
     private static let quietAfter: UInt64 = 5_000
     private static let lively: UInt64 = 1_000
     private static let hintGap: UInt64 = 5
+    /// How long TCP rows may be reused while the kernel tells of every change.
+    private static let trustHints: UInt64 = 400
     private static let ownersEvery: UInt64 = 500
     private static let ownerTries = 4
     private static let rangeEvery: UInt64 = 5_000
@@ -23,6 +25,8 @@ final class WatchWorker {
     private var timer: Timer?
     private var hints: Hints?
     private var isFirst = true
+    private var isHinted = false
+    private var tcpReadAt: UInt64 = 0
     private var ownVersion: UInt64 = .max
     private var mustSettle = true
     private var scannedAt: UInt64 = 0
@@ -85,6 +89,7 @@ final class WatchWorker {
 
     /// The kernel says that something may have changed.
     private func hinted() {
+        isHinted = true
         let now = Loop.nanoseconds / 1_000_000
         if now >= scannedAt + Self.hintGap {
             tick()
@@ -112,7 +117,8 @@ final class WatchWorker {
         let now = Loop.nanoseconds / 1_000_000
         scannedAt = now
         readEphemeralRange(now)
-        guard var (rows, context) = look(now), needsSettling() else { return }
+        let reuse = canReuseTCP(now)
+        guard var (rows, context) = look(now, reusingTCP: reuse), needsSettling() else { return }
         if tracker.losesListener(rows, context) {
             // A row can be missed while the table changes under the reader.
             guard let second = look(now) else { return }
@@ -127,10 +133,22 @@ final class WatchWorker {
         isFirst = false
     }
 
+    /// Whether the TCP rows of the last scan still hold: the kernel tells of changes, told of none, and it
+    /// is not long ago.
+    private func canReuseTCP(_ now: UInt64) -> Bool {
+        let isFresh = now < tcpReadAt + Self.trustHints
+        if hints?.tellsOfListen == true, !isHinted, !mustSettle, isFresh { return true }
+        isHinted = false
+        tcpReadAt = now
+        return false
+    }
+
     /// One reading of the tables; nil when it failed, which changes nothing.
-    private func look(_ now: UInt64) -> (rows: [SocketRow], context: ListenerTracker.Context)? {
+    private func look(
+        _ now: UInt64, reusingTCP: Bool = false
+    ) -> (rows: [SocketRow], context: ListenerTracker.Context)? {
         let before = own.beginScan()
-        guard let rows = try? scanner.scan(now: now) else {
+        guard let rows = try? scanner.scan(now: now, reusingTCP: reusingTCP) else {
             // Part of it may have been read: the next whole reading counts as changed.
             mustSettle = true
             return nil

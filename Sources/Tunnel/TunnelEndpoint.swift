@@ -47,7 +47,7 @@ public final class TunnelEndpoint {
 
     private static let handshakeSlots = 8
     private static let probeWithin: UInt64 = 1_000
-    private static let tickEvery: UInt64 = 250
+    private static let tickEvery: UInt64 = 500
 
     private let loop: Loop
     private let mode: Mode
