@@ -1,5 +1,4 @@
 internal import CLibuv
-internal import Synchronization
 
 /// The one door into a loop from other threads: messages are queued under a lock and the loop is woken
 /// (`uv_async_send`, the only libuv call that other threads may make).
@@ -20,7 +19,7 @@ public final class Mailbox<Message: Sendable>: Sendable {
         var door: Door?
     }
 
-    private let state: Mutex<State>
+    private let state: Guarded<State>
 
     /// Opens a mailbox on `loop`; call on the loop's thread or before it runs. `receive` runs on the
     /// loop's thread with everything queued since the last call.
@@ -29,7 +28,7 @@ public final class Mailbox<Message: Sendable>: Sendable {
             unsafe uv_async_init(
                 loop.raw, raw.assumingMemoryBound(to: uv_async_t.self), mailboxWoken)
         }
-        state = Mutex(State(door: Door(handle: handle)))
+        state = Guarded(State(door: Door(handle: handle)))
         handle.onFire { [weak self] _, _ in
             guard let self else { return }
             let messages = state.withLock { state in

@@ -3,7 +3,6 @@ internal import EventLoop
 public import Logging
 internal import Settings
 internal import Sockets
-internal import Synchronization
 
 // # The desktop's program
 //
@@ -91,7 +90,7 @@ public enum HostProgram {
 
 /// Lets the asynchronous part wait for the loop's end.
 private final class Ended: Sendable {
-    private let state = Mutex<(isDone: Bool, waiter: CheckedContinuation<Void, Never>?)>(
+    private let state = Guarded<(isDone: Bool, waiter: CheckedContinuation<Void, Never>?)>(
         (false, nil))
 
     func signal() {
@@ -122,7 +121,7 @@ enum HostRequest: Sendable {
 
 /// Turns a request to the loop into an asynchronous call.
 private final class LoopBackend: ControlBackend {
-    private let door = Mutex<Mailbox<HostRequest>?>(nil)
+    private let door = Guarded<Mailbox<HostRequest>?>(nil)
 
     func open(_ door: Mailbox<HostRequest>) {
         self.door.withLock { $0 = door }
@@ -154,10 +153,10 @@ private final class LoopBackend: ControlBackend {
 
 /// A continuation that is resumed by whoever comes first.
 private final class Once<Answer: Sendable>: Sendable {
-    private let continuation: Mutex<CheckedContinuation<Answer, Never>?>
+    private let continuation: Guarded<CheckedContinuation<Answer, Never>?>
 
     init(_ continuation: CheckedContinuation<Answer, Never>) {
-        self.continuation = Mutex(continuation)
+        self.continuation = Guarded(continuation)
     }
 
     func resume(_ answer: Answer) {

@@ -1,7 +1,6 @@
 internal import Addresses
 public import EventLoop
 internal import Sockets
-internal import Synchronization
 
 // # The watcher
 //
@@ -20,7 +19,7 @@ internal import Synchronization
 public final class ListenerWatcher: Sendable {
     private let own: OwnSockets
     private let deliver: @Sendable (ListenerChanges) -> Void
-    private let state: Mutex<State>
+    private let state: Guarded<State>
 
     private struct State: Sendable {
         var options: WatchOptions
@@ -39,7 +38,7 @@ public final class ListenerWatcher: Sendable {
     ) {
         self.own = own
         self.deliver = deliver
-        state = Mutex(State(options: options))
+        state = Guarded(State(options: options))
     }
 
     /// Starts the thread.

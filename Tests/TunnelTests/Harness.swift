@@ -15,7 +15,8 @@ final class ScriptedFlow: StreamHandler {
     var wasOpened = false
     var endCode: ResetCode?
     var consumes = true
-    var stream: TunnelStream?
+    /// The session owns it, and it owns this flow.
+    weak var stream: TunnelStream?
 
     func fill(_ buffer: IOBuffer, limit: Int) -> Fill {
         if isDatagram { return fillDatagram(buffer, limit: limit) }

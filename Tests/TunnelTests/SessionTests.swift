@@ -58,7 +58,7 @@ import Wire
         let pair = pair()
         let stuck = ScriptedFlow()
         stuck.toSend = bulk
-        pair.guest.onOpen = { stream, flow in
+        pair.guest.onOpen = { [unowned pair] stream, flow in
             flow.consumes = pair.guest.accepted.count > 1
             stream.acceptOpen()
         }
