@@ -12,6 +12,8 @@ final class WatchWorker {
     private static let hintGap: UInt64 = 5
     /// How long TCP rows may be reused while the kernel tells of every change.
     private static let trustHints: UInt64 = 400
+    /// The kernel tells before it is done: a socket shows in the tables a moment after its hint.
+    private static let hintSettles: UInt64 = 60
     private static let ownersEvery: UInt64 = 500
     private static let ownerTries = 4
     private static let rangeEvery: UInt64 = 5_000
@@ -25,7 +27,7 @@ final class WatchWorker {
     private var timer: Timer?
     private var hints: Hints?
     private var isFirst = true
-    private var isHinted = false
+    private var hintedAt: UInt64 = 0
     private var tcpReadAt: UInt64 = 0
     private var ownVersion: UInt64 = .max
     private var mustSettle = true
@@ -89,8 +91,8 @@ final class WatchWorker {
 
     /// The kernel says that something may have changed.
     private func hinted() {
-        isHinted = true
         let now = Loop.nanoseconds / 1_000_000
+        hintedAt = now
         if now >= scannedAt + Self.hintGap {
             tick()
         } else {
@@ -107,7 +109,9 @@ final class WatchWorker {
     private func interval() -> UInt64 {
         if let fixed = options.fixedInterval { return max(1, fixed) }
         let sinceChange = scannedAt &- changedAt
-        if sinceChange < Self.lively { return Self.afterChange }
+        if sinceChange < Self.lively || scannedAt < hintedAt + Self.hintSettles {
+            return Self.afterChange
+        }
         return sinceChange < Self.quietAfter ? Self.usual : Self.quiet
     }
 
@@ -137,8 +141,8 @@ final class WatchWorker {
     /// is not long ago.
     private func canReuseTCP(_ now: UInt64) -> Bool {
         let isFresh = now < tcpReadAt + Self.trustHints
-        if hints?.tellsOfListen == true, !isHinted, !mustSettle, isFresh { return true }
-        isHinted = false
+        let isSettled = now > hintedAt + Self.hintSettles
+        if hints?.tellsOfListen == true, isSettled, !mustSettle, isFresh { return true }
         tcpReadAt = now
         return false
     }
