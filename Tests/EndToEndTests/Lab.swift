@@ -31,6 +31,8 @@ final class Lab {
         ProcessInfo.processInfo.environment["TWINPORT_BIN"]
         ?? URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().appending(path: ".build/release").path
+    static let programPath = "\(binaries)/twinport"
+    static let agentPath = "\(binaries)/twinport-agent"
     static let programs = URL(filePath: #filePath).deletingLastPathComponent()
         .appending(path: "Programs").path
     nonisolated(unsafe) private static var counter = 0
@@ -109,8 +111,8 @@ final class Lab {
     // MARK: Twinport
 
     var settingsPath: String { "\(directory)/settings.yaml" }
-    private var controlPath: String { "\(directory)/control.sock" }
-    private var tunnelPath: String { "\(directory)/tunnel.sock" }
+    var controlPath: String { "\(directory)/control.sock" }
+    var tunnelPath: String { "\(directory)/tunnel.sock" }
 
     func writeSettings(_ more: String = "", enabled: Bool = true) throws {
         let text = """
