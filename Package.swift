@@ -57,46 +57,52 @@ let package = Package(
         library("Addresses"),
         library("Wire", ["Addresses"]),
 
-        // The machine room: loop, descriptors, what listens.
+        // The machine room: the system's calls, loop, descriptors, what listens.
+        library("Posix"),
         library("EventLoop", ["CLibuv"]),
-        library("Sockets", ["Addresses", "CKernel", "EventLoop"]),
-        library("Listeners", ["Addresses", "CKernel", "EventLoop", "Sockets"]),
+        library("Sockets", ["Addresses", "CKernel", "EventLoop", "Posix"]),
+        library("Listeners", ["Addresses", "CKernel", "EventLoop", "Posix", "Sockets"]),
 
         // The work: one session over one transport, mirrors and flows on top of it.
-        library("Tunnel", ["Addresses", "EventLoop", "Sockets", "Wire", deque, logging]),
+        library(
+            "Tunnel", ["Addresses", "EventLoop", "Posix", "Sockets", "Wire", deque, logging]),
         library(
             "Mirroring",
-            ["Addresses", "EventLoop", "Listeners", "Sockets", "Tunnel", "Wire", deque, logging]),
+            [
+                "Addresses", "EventLoop", "Listeners", "Posix", "Sockets", "Tunnel", "Wire", deque,
+                logging,
+            ]),
 
         // What people touch.
-        library("Settings", ["Addresses", yams]),
-        library("LogLines", [logging]),
-        library("Control", ["Addresses", flyingFox, flyingSocks]),
+        library("Settings", ["Addresses", "Posix", yams]),
+        library("LogLines", ["Posix", logging]),
+        library("Control", ["Addresses", "Posix", flyingFox, flyingSocks]),
 
         // The two sides, and their command lines.
         library(
             "HostHelper",
             [
-                "Addresses", "Control", "EventLoop", "Listeners", "Mirroring", "Settings",
+                "Addresses", "Control", "EventLoop", "Listeners", "Mirroring", "Posix", "Settings",
                 "Sockets", "Tunnel", "Wire", logging,
             ]),
         library(
             "GuestAgent",
             [
-                "Addresses", "EventLoop", "Listeners", "Mirroring", "Sockets", "Tunnel", "Wire",
-                logging,
+                "Addresses", "EventLoop", "Listeners", "Mirroring", "Posix", "Sockets", "Tunnel",
+                "Wire", logging,
             ]),
         .executableTarget(
             name: "twinport",
             dependencies: [
-                "Addresses", "Control", "HostHelper", "LogLines", "Settings", argumentParser,
+                "Addresses", "Control", "HostHelper", "LogLines", "Posix", "Settings",
+                argumentParser,
                 logging,
             ],
             swiftSettings: strict),
         .executableTarget(
             name: "twinport-agent",
             dependencies: [
-                "Addresses", "GuestAgent", "LogLines", "Tunnel", argumentParser, logging,
+                "Addresses", "GuestAgent", "LogLines", "Posix", "Tunnel", argumentParser, logging,
             ],
             swiftSettings: strict),
 
@@ -112,7 +118,7 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests", dependencies: ["Control"], exclude: ["Programs"],
             swiftSettings: testing),
-        tests("TunnelTests", ["Addresses", "Sockets", "TestSupport", "Tunnel", "Wire"]),
+        tests("TunnelTests", ["Addresses", "Posix", "Sockets", "TestSupport", "Tunnel", "Wire"]),
     ],
     swiftLanguageModes: [.v6]
 )

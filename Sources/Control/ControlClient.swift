@@ -1,6 +1,7 @@
 internal import FlyingFox
 internal import FlyingSocks
 internal import FoundationEssentials
+internal import Posix
 
 /// Asks a running helper.
 public struct ControlClient: Sendable {
@@ -33,12 +34,22 @@ public struct ControlClient: Sendable {
 
     /// Whether somebody listens there.
     var isAnswered: Bool {
-        get async {
-            guard let socket = try? await AsyncSocket.connected(to: .unix(path: path)) else {
-                return false
-            }
-            try? socket.close()
-            return true
+        get async { await obstacle() == nil }
+    }
+
+    /// Why nobody can be asked there, nil when somebody listens.
+    private func obstacle() async -> ControlError? {
+        do {
+            try await AsyncSocket.connected(to: .unix(path: path)).close()
+            return nil
+        } catch SocketError.failed(_, let code, let why)
+            where SystemError("connect", code).isNotPermitted
+        {
+            return ControlError("\(path) belongs to another user: \(why)")
+        } catch {
+            return ControlError(
+                "no helper runs at \(path): start \"twinport host\", or name its --control",
+                isNotRunning: true)
         }
     }
 
@@ -54,11 +65,7 @@ public struct ControlClient: Sendable {
     }
 
     private func body(_ name: String) async throws(ControlError) -> Data {
-        guard await isAnswered else {
-            throw ControlError(
-                "no helper runs at \(path): start \"twinport host\", or name its --control",
-                isNotRunning: true)
-        }
+        if let obstacle = await obstacle() { throw obstacle }
         do {
             var client = HTTPClient()
             let request = HTTPRequest(

@@ -1,12 +1,7 @@
 internal import FlyingFox
 internal import FlyingSocks
 internal import FoundationEssentials
-
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Darwin)
-    internal import Darwin
-#endif
+internal import Posix
 
 /// Where the control API gets its answers.
 public protocol ControlBackend: Sendable {
@@ -63,11 +58,11 @@ public struct ControlServer: Sendable {
 
     /// Serves until cancelled or ``stop()``; `ready` is called once the socket answers.
     public func run(ready: @Sendable @escaping () -> Void) async throws {
-        defer { _ = unsafe unlink(path) }
+        defer { SystemFiles.remove(path) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.run() }
             try await server.waitUntilListening()
-            _ = unsafe chmod(path, 0o600)
+            try SystemFiles.setMode(0o600, of: path)
             ready()
             try await group.waitForAll()
         }
@@ -91,39 +86,4 @@ private func failure(_ code: HTTPStatusCode, _ text: String) -> HTTPResponse {
     HTTPResponse(
         statusCode: code, headers: [.contentType: "application/json"],
         body: Data("{\"error\":\"\(text)\"}\n".utf8))
-}
-
-/// The folder and file of a Unix socket that only we may use.
-public enum ControlPlace {
-    /// Makes the socket's folder, or checks that the one there is ours and closed to others.
-    public static func prepareFolder(of path: String) throws(ControlError) {
-        guard path.hasPrefix("/"), let slash = path.lastIndex(of: "/") else {
-            throw ControlError("\(path): the socket's path must be absolute")
-        }
-        let folder = slash == path.startIndex ? "/" : String(path[..<slash])
-        if unsafe mkdir(folder, 0o700) == 0 { return }
-        var info = stat()
-        guard unsafe lstat(folder, &info) == 0 else {
-            throw ControlError(
-                "\(folder) cannot be made: \(unsafe String(cString: strerror(errno)))")
-        }
-        guard info.st_mode & S_IFMT == S_IFDIR else {
-            throw ControlError("\(folder) is not a folder")
-        }
-        guard info.st_uid == geteuid() || info.st_uid == 0 else {
-            throw ControlError("\(folder) belongs to user \(info.st_uid): choose another --control")
-        }
-        guard info.st_mode & 0o022 == 0 || info.st_mode & S_ISVTX != 0 else {
-            throw ControlError("\(folder) can be written by others: chmod go-w \(folder)")
-        }
-    }
-
-    static func removeStale(_ path: String) throws(ControlError) {
-        var info = stat()
-        guard unsafe lstat(path, &info) == 0 else { return }
-        guard info.st_mode & S_IFMT == S_IFSOCK, info.st_uid == geteuid() else {
-            throw ControlError("\(path) is in the way: it is not a socket of ours")
-        }
-        _ = unsafe unlink(path)
-    }
 }

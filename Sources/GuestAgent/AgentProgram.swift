@@ -2,6 +2,7 @@ internal import EventLoop
 internal import Listeners
 public import Logging
 internal import Mirroring
+internal import Posix
 internal import Sockets
 public import Tunnel
 internal import Wire

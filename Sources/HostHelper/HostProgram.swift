@@ -1,6 +1,7 @@
 internal import Control
 internal import EventLoop
 public import Logging
+internal import Posix
 internal import Settings
 internal import Sockets
 

@@ -2,6 +2,7 @@ internal import Addresses
 internal import Control
 internal import EventLoop
 internal import Mirroring
+internal import Posix
 internal import Settings
 internal import Sockets
 internal import Tunnel

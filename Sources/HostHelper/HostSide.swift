@@ -4,6 +4,7 @@ internal import EventLoop
 internal import Listeners
 internal import Logging
 internal import Mirroring
+internal import Posix
 internal import Settings
 internal import Sockets
 internal import Tunnel

@@ -1,4 +1,5 @@
 internal import EventLoop
+internal import Posix
 internal import Sockets
 
 // Ways in which the kernel says "look now". None is needed, each only starts a scan:

@@ -1,3 +1,4 @@
+internal import Posix
 internal import Sockets
 
 /// Finds the processes behind sockets, through the links in `/proc/PID/fd`. Needs no privilege for our own

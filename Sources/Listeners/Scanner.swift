@@ -1,4 +1,5 @@
 internal import Addresses
+internal import Posix
 internal import Sockets
 
 // # Reading what listens

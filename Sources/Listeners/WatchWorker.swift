@@ -1,5 +1,6 @@
 internal import Addresses
 internal import EventLoop
+internal import Posix
 internal import Sockets
 
 /// The watcher's work, on its own thread and loop.

@@ -1,10 +1,5 @@
 public import Logging
-
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Darwin)
-    internal import Darwin
-#endif
+internal import Posix
 
 // One line per event on standard error:
 //
@@ -25,7 +20,7 @@ public struct LineLogHandler: LogHandler {
     /// Makes a handler that writes lines of `level` and above.
     public init(level: Logger.Level) {
         logLevel = level
-        writesTime = unsafe getenv("JOURNAL_STREAM") == nil
+        writesTime = Machine.environment("JOURNAL_STREAM") == nil
     }
 
     /// A pair that is added to every line.
@@ -43,10 +38,7 @@ public struct LineLogHandler: LogHandler {
             let text = "\(value)"
             if !text.isEmpty { line += " \(key)=\(Self.quoted(text))" }
         }
-        var bytes = Array(line.utf8.prefix(Self.longestLine))
-        bytes.append(UInt8(ascii: "\n"))
-        // Nobody can be told that logging failed.
-        _ = unsafe bytes.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        Machine.complain(String(decoding: line.utf8.prefix(Self.longestLine), as: UTF8.self))
     }
 
     /// A value as it is written: bare when that is unambiguous.
@@ -73,9 +65,8 @@ public struct LineLogHandler: LogHandler {
 /// The time as RFC 3339 in UTC, by arithmetic: the calendar of Foundation would cost the agent 40 MB.
 enum Timestamp {
     static func now() -> String {
-        var time = timespec()
-        guard unsafe clock_gettime(CLOCK_REALTIME, &time) == 0 else { return "?" }
-        return text(seconds: Int(time.tv_sec), milliseconds: Int(time.tv_nsec / 1_000_000))
+        let milliseconds = Machine.wallClock
+        return text(seconds: milliseconds / 1_000, milliseconds: milliseconds % 1_000)
     }
 
     static func text(seconds: Int, milliseconds: Int) -> String {

@@ -1,6 +1,7 @@
 internal import Addresses
 internal import EventLoop
 internal import Listeners
+internal import Posix
 internal import Sockets
 
 /// One bound socket of a mirror. Loop thread only.

@@ -3,6 +3,7 @@ internal import DequeModule
 internal import EventLoop
 internal import Listeners
 internal import Logging
+internal import Posix
 internal import Sockets
 internal import Wire
 

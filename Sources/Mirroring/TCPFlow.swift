@@ -1,5 +1,6 @@
 internal import Addresses
 internal import EventLoop
+internal import Posix
 internal import Sockets
 internal import Tunnel
 internal import Wire

@@ -1,6 +1,7 @@
 internal import Addresses
 internal import EventLoop
 internal import Listeners
+internal import Posix
 internal import Sockets
 internal import Wire
 

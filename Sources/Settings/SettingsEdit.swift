@@ -1,10 +1,5 @@
+internal import Posix
 internal import Yams
-
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Darwin)
-    internal import Darwin
-#endif
 
 /// Changes a settings file in place, keeping everything else of it: comments, order, layout, mode.
 public enum SettingsEdit {
@@ -22,7 +17,12 @@ public enum SettingsEdit {
         }
         let settings = try SettingsDecoder.decode(new, file: path)
         precondition(settings.isEnabled == isEnabled, "the edit did not take")
-        if new != old { try replace(path, with: new) }
+        guard new != old else { return }
+        do {
+            try SystemFiles.replace(path, with: Array(new.utf8))
+        } catch {
+            throw SettingsFile.failure(path, "cannot be written", error)
+        }
     }
 
     // MARK: The text
@@ -101,58 +101,5 @@ public enum SettingsEdit {
         #  ignore: []
 
         """
-    }
-
-    // MARK: The file
-
-    /// Writes a new file beside the old one and renames it into place, so that a reader sees one or the
-    /// other and a full disk loses nothing. A symbolic link stays one.
-    private static func replace(_ path: String, with text: String) throws(SettingsError) {
-        let target = resolved(path)
-        makeParents(of: target)
-        var info = stat()
-        let mode = unsafe stat(target, &info) == 0 ? info.st_mode & 0o777 : 0o600
-        let temporary = "\(target).new-\(getpid())"
-        let raw = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
-        guard raw >= 0 else { throw SettingsFile.failure(path, "cannot be changed") }
-        let isWritten =
-            write(Array(text.utf8), to: raw) && fchmod(raw, mode) == 0 && fsync(raw) == 0
-        let failure = SettingsFile.failure(path, "cannot be written")
-        _ = close(raw)
-        guard isWritten, unsafe rename(temporary, target) == 0 else {
-            _ = unsafe unlink(temporary)
-            throw failure
-        }
-    }
-
-    private static func write(_ bytes: [UInt8], to raw: Int32) -> Bool {
-        var offset = 0
-        while offset < bytes.count {
-            let count = unsafe bytes[offset...].withUnsafeBytes { buffer in
-                #if canImport(Glibc)
-                    unsafe Glibc.write(raw, buffer.baseAddress, buffer.count)
-                #else
-                    unsafe Darwin.write(raw, buffer.baseAddress, buffer.count)
-                #endif
-            }
-            guard count > 0 else { return false }
-            offset += count
-        }
-        return true
-    }
-
-    private static func resolved(_ path: String) -> String {
-        guard let real = unsafe realpath(path, nil) else { return path }
-        defer { unsafe free(real) }
-        return unsafe String(cString: real)
-    }
-
-    /// Makes the folders above a file; a failure shows when the file itself is made.
-    private static func makeParents(of path: String) {
-        var end = path.startIndex
-        while let slash = path[end...].dropFirst().firstIndex(of: "/") {
-            _ = unsafe mkdir(String(path[..<slash]), 0o700)
-            end = slash
-        }
     }
 }

@@ -1,15 +1,11 @@
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Darwin)
-    internal import Darwin
-#endif
+internal import Posix
 
 /// Where things are by default.
 public enum Places {
     /// The settings file: `/etc/twinport/settings.yaml` for root, otherwise
     /// `$XDG_CONFIG_HOME/twinport/settings.yaml`, or `~/.config/twinport/settings.yaml`.
     public static var settings: String {
-        if geteuid() == 0 { return "/etc/twinport/settings.yaml" }
+        if Machine.userID == 0 { return "/etc/twinport/settings.yaml" }
         if let config = environment("XDG_CONFIG_HOME") { return "\(config)/twinport/settings.yaml" }
         return "\(environment("HOME") ?? "/")/.config/twinport/settings.yaml"
     }
@@ -17,9 +13,9 @@ public enum Places {
     /// The folder of the sockets: `/run/twinport` for root, otherwise `$XDG_RUNTIME_DIR/twinport`, or a
     /// folder in `/tmp` that is ours alone.
     public static var runtime: String {
-        if geteuid() == 0 { return "/run/twinport" }
+        if Machine.userID == 0 { return "/run/twinport" }
         if let runtime = environment("XDG_RUNTIME_DIR") { return "\(runtime)/twinport" }
-        return "/tmp/twinport-\(geteuid())"
+        return "/tmp/twinport-\(Machine.userID)"
     }
 
     /// The control socket.
@@ -28,9 +24,8 @@ public enum Places {
     public static var tunnel: String { "\(runtime)/tunnel.sock" }
 
     private static func environment(_ name: String) -> String? {
-        guard let value = unsafe getenv(name) else { return nil }
-        let text = unsafe String(cString: value)
-        return text.isEmpty ? nil : text
+        let text = Machine.environment(name)
+        return text == "" ? nil : text
     }
 }
 
@@ -59,37 +54,22 @@ public enum SettingsFile {
 
     /// The text of a file, nil when it does not exist.
     static func read(_ path: String) throws(SettingsError) -> String? {
-        let raw = unsafe open(path, O_RDONLY | O_CLOEXEC)
-        guard raw >= 0 else {
-            if errno == ENOENT || errno == ENOTDIR { return nil }
-            throw failure(path, "cannot be read")
+        let bytes: [UInt8]?
+        do {
+            bytes = try SystemFiles.contents(path, limit: SettingsDecoder.maxLength)
+        } catch {
+            throw failure(path, "cannot be read", error)
         }
-        defer { _ = close(raw) }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65_536)
-        while bytes.count <= SettingsDecoder.maxLength {
-            let count = unsafe systemRead(raw, &chunk, chunk.count)
-            guard count >= 0 else { throw failure(path, "cannot be read") }
-            if count == 0 { break }
-            bytes += chunk[..<count]
-        }
+        guard let bytes else { return nil }
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw SettingsError(file: path, line: 0, column: 0, key: "", problem: "not UTF-8")
         }
         return text
     }
 
-    static func failure(_ path: String, _ what: String) -> SettingsError {
-        let reason = unsafe String(cString: strerror(errno))
-        return SettingsError(
-            file: path, line: 0, column: 0, key: "", problem: "\(what): \(reason)")
+    static func failure(_ path: String, _ what: String, _ error: SystemError) -> SettingsError {
+        SettingsError(
+            file: path, line: 0, column: 0, key: "",
+            problem: "\(what): \(SystemError.text(of: error.code))")
     }
-}
-
-private func systemRead(_ raw: Int32, _ buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> Int {
-    #if canImport(Glibc)
-        unsafe Glibc.read(raw, buffer, count)
-    #else
-        unsafe Darwin.read(raw, buffer, count)
-    #endif
 }

@@ -1,3 +1,5 @@
+public import Posix
+
 #if os(Linux)
     internal import CKernel
     internal import Glibc

@@ -1,5 +1,6 @@
 public import Addresses
 internal import CKernel
+public import Posix
 
 #if canImport(Glibc)
     internal import Glibc

@@ -1,4 +1,5 @@
 internal import CKernel
+public import Posix
 
 #if canImport(Glibc)
     internal import Glibc

@@ -1,11 +1,6 @@
 internal import Addresses
+internal import Posix
 internal import Sockets
-
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Darwin)
-    internal import Darwin
-#endif
 
 /// Who may connect to a tunnel that listens. Checked before a byte is read.
 public struct Admission: Equatable, Sendable {
@@ -18,7 +13,7 @@ public struct Admission: Equatable, Sendable {
 
     /// The default: our own user or root; any machine, from a privileged port.
     public init() {
-        users = [geteuid(), 0]
+        users = [Machine.userID, 0]
         cids = []
         requiresPrivilegedPort = true
     }

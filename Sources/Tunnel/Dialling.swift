@@ -1,5 +1,6 @@
 internal import Addresses
 internal import EventLoop
+internal import Posix
 internal import Sockets
 
 /// One attempt to reach a tunnel address.

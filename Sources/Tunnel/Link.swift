@@ -1,3 +1,4 @@
+public import Posix
 public import Sockets
 
 /// The byte pipe below a session: a socket in production, memory in tests, a cipher around another link.

@@ -1,5 +1,6 @@
 internal import Addresses
 internal import DequeModule
+internal import Posix
 internal import Sockets
 internal import Wire
 

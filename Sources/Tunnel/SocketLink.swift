@@ -1,4 +1,5 @@
 public import EventLoop
+public import Posix
 public import Sockets
 
 /// A link over a connected stream socket: Unix, vsock, later TCP below a cipher.

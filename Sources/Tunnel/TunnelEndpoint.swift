@@ -1,5 +1,6 @@
 public import Addresses
 public import EventLoop
+internal import Posix
 internal import Sockets
 public import Wire
 

@@ -3,13 +3,8 @@ internal import ArgumentParser
 internal import GuestAgent
 internal import LogLines
 internal import Logging
+internal import Posix
 internal import Tunnel
-
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Darwin)
-    internal import Darwin
-#endif
 
 /// `twinport-agent`, the guest's program.
 @main
@@ -40,7 +35,7 @@ struct TwinportAgent: ParsableCommand {
             try command.run()
         } catch let error as UsageProblem {
             complain(error.description)
-            _exit(2)
+            Machine.end(2)
         } catch {
             let code = exitCode(for: error)
             let text = fullMessage(for: error)
@@ -49,15 +44,12 @@ struct TwinportAgent: ParsableCommand {
                 exit(withError: nil)
             }
             complain(code == .validationFailure ? text : "\(error)")
-            _exit(code == .validationFailure ? 2 : 1)
+            Machine.end(code == .validationFailure ? 2 : 1)
         }
     }
 
     private static func complain(_ text: String) {
-        let line = text.hasPrefix("Error") ? text : "twinport-agent: \(text)"
-        let bytes = Array((line + "\n").utf8)
-        // Nobody can be told that this failed.
-        _ = unsafe bytes.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        Machine.complain(text.hasPrefix("Error") ? text : "twinport-agent: \(text)")
     }
 
     mutating func run() throws {
@@ -71,7 +63,7 @@ struct TwinportAgent: ParsableCommand {
     }
 
     private func mode() throws -> TunnelEndpoint.Mode {
-        let dial = connect ?? (listen == nil ? environment("TWINPORT_CONNECT") : nil)
+        let dial = connect ?? (listen == nil ? Machine.environment("TWINPORT_CONNECT") : nil)
         switch (dial, listen) {
         case (let dial?, nil): return .connect(try uri(dial))
         case (nil, let listen?): return .listen(try uri(listen))
@@ -89,11 +81,6 @@ struct TwinportAgent: ParsableCommand {
         } catch {
             throw UsageProblem(error.description)
         }
-    }
-
-    private func environment(_ name: String) -> String? {
-        guard let value = unsafe getenv(name) else { return nil }
-        return unsafe String(cString: value)
     }
 }
 

@@ -1,13 +1,8 @@
 internal import ArgumentParser
 internal import Control
 internal import LogLines
+internal import Posix
 internal import Settings
-
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Darwin)
-    internal import Darwin
-#endif
 
 /// `twinport`, the desktop's program and its command line.
 @main
@@ -53,16 +48,16 @@ struct Twinport: AsyncParsableCommand {
                 exit(withError: nil)
             }
             if code == .validationFailure {
-                Terminal.complain(fullMessage(for: error))
-                _exit(2)
+                Machine.complain(fullMessage(for: error))
+                Machine.end(2)
             }
             end("\(error)", 1)
         }
     }
 
     private static func end(_ text: String, _ code: Int32) -> Never {
-        Terminal.complain("twinport: \(text)")
-        _exit(code)
+        Machine.complain("twinport: \(text)")
+        Machine.end(code)
     }
 }
 

@@ -1,3 +1,4 @@
+import Posix
 import Sockets
 import Tunnel
 

@@ -41,9 +41,37 @@ public enum Machine {
     /// This process's number.
     public static var processID: Int32 { getpid() }
 
+    /// The user this process acts as.
+    public static var userID: UInt32 { geteuid() }
+
+    /// A variable of the environment; nil when it is not set.
+    public static func environment(_ name: String) -> String? {
+        guard let value = unsafe getenv(name) else { return nil }
+        return unsafe String(cString: value)
+    }
+
+    /// Milliseconds since 1970, 0 where there is no clock.
+    public static var wallClock: Int {
+        var time = timespec()
+        guard unsafe clock_gettime(CLOCK_REALTIME, &time) == 0 else { return 0 }
+        return Int(time.tv_sec) * 1_000 + Int(time.tv_nsec) / 1_000_000
+    }
+
+    /// Writes a line to standard error in one call. Nobody can be told that this failed.
+    public static func complain(_ text: String) {
+        var bytes = Array((text + "\n").utf8)
+        _ = unsafe systemWrite(STDERR_FILENO, &bytes, bytes.count)
+    }
+
+    /// Whether standard output is a terminal.
+    public static var isOutputTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+
+    /// Ends the process at once, with no more than what was written so far.
+    public static func end(_ code: Int32) -> Never { _exit(code) }
+
     /// Bytes of memory this process occupies (RSS), 0 where the system does not tell.
     public static var residentBytes: Int {
-        guard let text = readSmallFile("/proc/self/statm") else { return 0 }
+        guard let text = SystemFiles.text("/proc/self/statm") else { return 0 }
         let fields = text.split(separator: " ")
         guard fields.count > 1, let pages = Int(fields[1]) else { return 0 }
         return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
@@ -62,15 +90,5 @@ public enum Machine {
     /// A random number that tells one run of a program from another.
     public static func randomInstance() -> UInt64 {
         .random(in: 1...UInt64.max)
-    }
-
-    private static func readSmallFile(_ path: String) -> String? {
-        let raw = unsafe open(path, O_RDONLY | O_CLOEXEC)
-        guard raw >= 0 else { return nil }
-        let file = OwnedFD(taking: raw)
-        var bytes = [UInt8](repeating: 0, count: 4_096)
-        let count = unsafe read(file.raw, &bytes, bytes.count)
-        guard count > 0 else { return nil }
-        return String(decoding: bytes[..<count], as: UTF8.self)
     }
 }

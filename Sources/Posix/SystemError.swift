@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-    internal import Glibc
+    public import Glibc
 #elseif canImport(Darwin)
-    internal import Darwin
+    public import Darwin
 #endif
 
 /// A system call that failed.
@@ -17,6 +17,9 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
         self.code = code
     }
 
+    /// Whether the caller may not do this (EACCES, EPERM).
+    public var isNotPermitted: Bool { code == EACCES || code == EPERM }
+
     /// The call and the C library's words for the errno, as `bind: Address already in use`.
     public var description: String { "\(call): \(Self.text(of: code))" }
 
@@ -31,8 +34,9 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
 /// - Returns: The call's result, never negative.
 /// - Throws: ``SystemError`` with the errno of any other failure.
 @discardableResult
+@inlinable
 @inline(__always)
-func retrying<Result: SignedInteger>(
+public func retrying<Result: SignedInteger>(
     _ call: String, _ body: () -> Result
 ) throws(SystemError) -> Result {
     while true {
@@ -47,8 +51,9 @@ func retrying<Result: SignedInteger>(
 ///
 /// - Returns: The call's result, or nil when it would have blocked (EAGAIN).
 /// - Throws: ``SystemError`` with the errno of any other failure.
+@inlinable
 @inline(__always)
-func nonBlocking<Result: SignedInteger>(
+public func nonBlocking<Result: SignedInteger>(
     _ call: String, _ body: () -> Result
 ) throws(SystemError) -> Result? {
     while true {
