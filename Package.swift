@@ -22,6 +22,7 @@ let argumentParser: Target.Dependency = .product(
     name: "ArgumentParser", package: "swift-argument-parser")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let flyingFox: Target.Dependency = .product(name: "FlyingFox", package: "FlyingFox")
 let flyingSocks: Target.Dependency = .product(name: "FlyingSocks", package: "FlyingFox")
@@ -44,6 +45,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
     ],
@@ -63,9 +65,13 @@ let package = Package(
         library("Sockets", ["Addresses", "CKernel", "EventLoop", "Posix"]),
         library("Listeners", ["Addresses", "CKernel", "EventLoop", "Posix", "Sockets"]),
 
+        // The TCP tunnel's encryption. No I/O but its key file.
+        library("Noise", ["Posix", crypto]),
+
         // The work: one session over one transport, mirrors and flows on top of it.
         library(
-            "Tunnel", ["Addresses", "EventLoop", "Posix", "Sockets", "Wire", deque, logging]),
+            "Tunnel",
+            ["Addresses", "EventLoop", "Noise", "Posix", "Sockets", "Wire", deque, logging]),
         library(
             "Mirroring",
             [
@@ -82,13 +88,15 @@ let package = Package(
         library(
             "HostHelper",
             [
-                "Addresses", "Control", "EventLoop", "Listeners", "Mirroring", "Posix", "Settings",
+                "Addresses", "Control", "EventLoop", "Listeners", "Mirroring", "Noise", "Posix",
+                "Settings",
                 "Sockets", "Tunnel", "Wire", logging,
             ]),
         library(
             "GuestAgent",
             [
-                "Addresses", "EventLoop", "Listeners", "Mirroring", "Posix", "Sockets", "Tunnel",
+                "Addresses", "EventLoop", "Listeners", "Mirroring", "Noise", "Posix", "Sockets",
+                "Tunnel",
                 "Wire", logging,
             ]),
         .executableTarget(
@@ -102,7 +110,8 @@ let package = Package(
         .executableTarget(
             name: "twinport-agent",
             dependencies: [
-                "Addresses", "GuestAgent", "LogLines", "Posix", "Tunnel", argumentParser, logging,
+                "Addresses", "GuestAgent", "LogLines", "Noise", "Posix", "Tunnel", argumentParser,
+                logging,
             ],
             swiftSettings: strict),
 
@@ -111,6 +120,7 @@ let package = Package(
         tests("EventLoopTests", ["EventLoop"]),
         tests("ListenersTests", ["Addresses", "Listeners", "TestSupport"]),
         tests("MirroringTests", ["Addresses", "Listeners", "Mirroring", "TestSupport"]),
+        tests("NoiseTests", ["Noise"]),
         tests("SettingsTests", ["Addresses", "Settings", "TestSupport"]),
         tests("ControlTests", ["Control"]),
         tests("LogLinesTests", ["LogLines"]),
@@ -118,7 +128,9 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests", dependencies: ["Control"], exclude: ["Programs"],
             swiftSettings: testing),
-        tests("TunnelTests", ["Addresses", "Posix", "Sockets", "TestSupport", "Tunnel", "Wire"]),
+        tests(
+            "TunnelTests",
+            ["Addresses", "Noise", "Posix", "Sockets", "TestSupport", "Tunnel", "Wire"]),
     ],
     swiftLanguageModes: [.v6]
 )

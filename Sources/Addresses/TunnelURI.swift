@@ -4,6 +4,11 @@ public enum TunnelURI: Hashable, Sendable, CustomStringConvertible {
     case unix(path: String)
     /// `vsock://CID:PORT`; nil, written `any`, when listening: every machine may call.
     case vsock(cid: UInt32?, port: UInt32)
+    /// `firecracker:///path.sock?port=PORT`: a guest's vsock port as Firecracker, Cloud Hypervisor and
+    /// others map it to Unix sockets. Dialled with `CONNECT PORT`, listened for at `path.sock_PORT`.
+    case firecracker(path: String, port: UInt32)
+    /// `tcp://ADDRESS:PORT`, encrypted.
+    case tcp(Endpoint)
 
     /// What is wrong with a text that is not a tunnel URI, and what would be right.
     public struct Malformed: Error, Equatable, Sendable, CustomStringConvertible {
@@ -19,14 +24,12 @@ public enum TunnelURI: Hashable, Sendable, CustomStringConvertible {
         switch parts?.scheme {
         case "unix": self = try Self.unix(parts?.rest ?? "")
         case "vsock": self = try Self.vsock(parts?.rest ?? "")
-        case "tcp", "firecracker":
-            throw Malformed(
-                description: "\"\(text)\": this version has no \(parts?.scheme ?? "") transport; "
-                    + "use unix:///path.sock or vsock://CID:PORT")
+        case "firecracker": self = try Self.firecracker(parts?.rest ?? "")
+        case "tcp": self = try Self.tcp(parts?.rest ?? "")
         default:
             throw Malformed(
-                description: "\"\(text)\" is not a tunnel address; "
-                    + "use unix:///path.sock or vsock://CID:PORT")
+                description: "\"\(text)\" is not a tunnel address; use unix:///path.sock, "
+                    + "vsock://CID:PORT, firecracker:///path.sock?port=PORT or tcp://ADDRESS:PORT")
         }
     }
 
@@ -37,16 +40,47 @@ public enum TunnelURI: Hashable, Sendable, CustomStringConvertible {
     }
 
     private static func unix(_ path: String) throws(Malformed) -> TunnelURI {
+        try check(path, "unix://\(path)")
+        return .unix(path: path)
+    }
+
+    /// - Parameter suffix: What will be put behind the path.
+    private static func check(
+        _ path: String, _ uri: String, suffix: String = ""
+    ) throws(Malformed) {
         guard path.hasPrefix("/"), path.utf8.count > 1, !path.utf8.contains(0) else {
             throw Malformed(
-                description: "\"unix://\(path)\": the path must be absolute, as unix:///run/x.sock")
+                description: "\"\(uri)\": the path must be absolute, as unix:///run/x.sock")
         }
-        guard path.utf8.count <= 107 else {
+        let length = path.utf8.count + suffix.utf8.count
+        guard length <= 107 else {
             throw Malformed(
-                description: "\"unix://\(path)\": a socket's path has at most 107 bytes, "
-                    + "this one \(path.utf8.count)")
+                description: "\"\(uri)\": a socket's path has at most 107 bytes, this one \(length)"
+            )
         }
-        return .unix(path: path)
+    }
+
+    private static func firecracker(_ rest: String) throws(Malformed) -> TunnelURI {
+        let parts = rest.split(separator: "?", omittingEmptySubsequences: false)
+        guard parts.count == 2, parts[1].hasPrefix("port="),
+            let port = UInt32(parts[1].dropFirst(5)), port > 0
+        else {
+            throw Malformed(
+                description:
+                    "\"firecracker://\(rest)\": expected firecracker:///path.sock?port=1024")
+        }
+        let path = String(parts[0])
+        try check(path, "firecracker://\(rest)", suffix: "_\(port)")
+        return .firecracker(path: path, port: port)
+    }
+
+    private static func tcp(_ rest: String) throws(Malformed) -> TunnelURI {
+        guard let endpoint = Endpoint(rest), endpoint.port > 0 else {
+            throw Malformed(
+                description: "\"tcp://\(rest)\": expected an address and a port, as "
+                    + "tcp://127.0.0.1:7070 or tcp://[::1]:7070 (names are not looked up)")
+        }
+        return .tcp(endpoint)
     }
 
     private static func vsock(_ rest: String) throws(Malformed) -> TunnelURI {
@@ -66,6 +100,8 @@ public enum TunnelURI: Hashable, Sendable, CustomStringConvertible {
         switch self {
         case .unix(let path): "unix://\(path)"
         case .vsock(let cid, let port): "vsock://\(cid.map(String.init) ?? "any"):\(port)"
+        case .firecracker(let path, let port): "firecracker://\(path)?port=\(port)"
+        case .tcp(let endpoint): "tcp://\(endpoint)"
         }
     }
 }

@@ -43,7 +43,7 @@ public struct ControlClient: Sendable {
             try await AsyncSocket.connected(to: .unix(path: path)).close()
             return nil
         } catch SocketError.failed(_, let code, let why)
-            where SystemError("connect", code).isNotPermitted
+            where SystemError("connect", code).isPermissionDenied
         {
             return ControlError("\(path) belongs to another user: \(why)")
         } catch {

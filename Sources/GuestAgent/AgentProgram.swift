@@ -2,6 +2,7 @@ internal import EventLoop
 internal import Listeners
 public import Logging
 internal import Mirroring
+public import Noise
 internal import Posix
 internal import Sockets
 public import Tunnel
@@ -17,14 +18,17 @@ internal import Wire
 public struct AgentOptions: Sendable {
     /// Where the tunnel is.
     public var mode: TunnelEndpoint.Mode
+    /// What both ends of a `tcp://` tunnel hold.
+    public var key: TunnelKey?
     /// The program's version, told to the host.
     public var version: String
     /// Where log lines go.
     public var log: Logger
 
     /// Collects the options.
-    public init(mode: TunnelEndpoint.Mode, version: String, log: Logger) {
+    public init(mode: TunnelEndpoint.Mode, key: TunnelKey?, version: String, log: Logger) {
         self.mode = mode
+        self.key = key
         self.version = version
         self.log = log
     }
@@ -76,7 +80,8 @@ private final class Agent: TunnelEndpointDelegate {
             signals.append(try SignalWatch(loop: loop, signal: number) { [unowned self] in stop() })
         }
         let endpoint = TunnelEndpoint(
-            loop: loop, mode: options.mode, admission: Admission(), delegate: self)
+            loop: loop, mode: options.mode, key: options.key, admission: Admission(),
+            delegate: self)
         self.endpoint = endpoint
         try endpoint.start()
         log.info("agent started", metadata: ["tunnel": "\(options.mode.uri)"])

@@ -4,6 +4,7 @@ internal import EventLoop
 internal import Listeners
 internal import Logging
 internal import Mirroring
+internal import Noise
 internal import Posix
 internal import Settings
 internal import Sockets
@@ -120,7 +121,7 @@ final class HostSide {
         side.setPolicy(MirrorPolicy(new))
         watcher.reconfigure(WatchOptions(new))
         side.session?.send(PolicyMessage(new))
-        guard new.tunnel != old.tunnel else { return }
+        guard new.tunnel != old.tunnel || new.tunnelKey != old.tunnelKey else { return }
         do {
             endpoint?.close(SessionEnd(.shutdown, "the tunnel moves to another address"))
             try startTunnel()
@@ -142,9 +143,12 @@ final class HostSide {
     }
 
     private func startTunnel() throws {
-        if case .listen(.unix(let path)) = mode { try ControlPlace.prepareFolder(of: path) }
+        if case .listen(let uri) = mode, let path = uri.socketPath {
+            try ControlPlace.prepareFolder(of: path)
+        }
         let endpoint = TunnelEndpoint(
-            loop: loop, mode: mode, admission: Admission(), delegate: self)
+            loop: loop, mode: mode, key: try settings.tunnelKey.map(TunnelKey.init(file:)),
+            admission: Admission(), delegate: self)
         do {
             try endpoint.start()
         } catch {

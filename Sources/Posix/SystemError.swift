@@ -17,8 +17,8 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
         self.code = code
     }
 
-    /// Whether the caller may not do this (EACCES, EPERM).
-    public var isNotPermitted: Bool { code == EACCES || code == EPERM }
+    /// What arrived makes no sense (EBADMSG).
+    public static func badMessage(_ what: String) -> SystemError { SystemError(what, EBADMSG) }
 
     /// The call and the C library's words for the errno, as `bind: Address already in use`.
     public var description: String { "\(call): \(Self.text(of: code))" }
@@ -27,6 +27,21 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     public static func text(of code: Int32) -> String {
         unsafe String(cString: strerror(code))
     }
+}
+
+extension SystemError {
+    /// EADDRINUSE: another socket holds the address.
+    public var isAddressInUse: Bool { code == EADDRINUSE }
+    /// EACCES or EPERM: the kernel wants a privilege.
+    public var isPermissionDenied: Bool { code == EACCES || code == EPERM }
+    /// The address, or its whole family, does not exist on this machine.
+    public var isAddressUnavailable: Bool { code == EADDRNOTAVAIL || code == EAFNOSUPPORT }
+    /// EMFILE, ENFILE, ENOBUFS or ENOMEM: this process or machine ran out of something.
+    public var isExhaustion: Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }
+    /// ECONNREFUSED: nobody listens there.
+    public var isRefused: Bool { code == ECONNREFUSED }
+    /// Nobody reads the other end any more.
+    public var isConnectionLost: Bool { code == ECONNRESET || code == EPIPE }
 }
 
 /// Runs a system call again for as long as a signal interrupts it.

@@ -8,6 +8,8 @@ public struct Settings: Equatable, Sendable {
     public var isEnhancedContainerIsolation = false
     /// `tunnel`: nil means the default place.
     public var tunnel: Tunnel?
+    /// `tunnel.key`: the file of the key that both ends of a `tcp://` tunnel hold.
+    public var tunnelKey: String?
     /// `guestToHost`.
     public var guestToHost = GuestToHost()
     /// `hostToGuest`.

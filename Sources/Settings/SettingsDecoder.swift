@@ -36,7 +36,9 @@ enum SettingsDecoder {
             let toggle = try node.members(["enabled"])["enabled"]
             if let toggle { settings.isEnabled = try toggle.bool() }
         }
-        if let node = members["tunnel"] { settings.tunnel = try tunnel(node) }
+        if let node = members["tunnel"] {
+            (settings.tunnel, settings.tunnelKey) = try tunnel(node)
+        }
         if let node = members["guestToHost"] { settings.guestToHost = try guestToHost(node) }
         if let node = members["hostToGuest"] { settings.hostToGuest = try hostToGuest(node) }
         if let node = members["udp"] { settings.udp = try udp(node) }
@@ -55,14 +57,31 @@ enum SettingsDecoder {
         "Enhanced Container Isolation keeps containers apart from the host, host networking gives them "
         + "the host's network: set this or hostNetworking.enabled to false"
 
-    private static func tunnel(_ node: NodeReader) throws(SettingsError) -> Settings.Tunnel? {
-        let members = try node.members(["listen", "connect"])
+    private static func tunnel(
+        _ node: NodeReader
+    ) throws(SettingsError) -> (Settings.Tunnel?, key: String?) {
+        let members = try node.members(["listen", "connect", "key"])
+        let key = try members["key"].map { (node) throws(SettingsError) in try path(node) }
         if let connect = members["connect"], members["listen"] != nil {
             throw connect.fail("tunnel.listen is set as well; keep the one that is meant")
         }
-        if let listen = members["listen"] { return .listen(try uri(listen)) }
-        if let connect = members["connect"] { return .connect(try uri(connect)) }
-        return nil
+        guard let address = members["listen"] ?? members["connect"] else { return (nil, key) }
+        let uri = try uri(address)
+        if case .tcp = uri, key == nil {
+            throw address.fail(
+                "a tcp:// tunnel is encrypted and needs tunnel.key, the path of a key file that "
+                    + "\"twinport key new PATH\" makes")
+        }
+        return (members["listen"] == nil ? .connect(uri) : .listen(uri), key)
+    }
+
+    private static func path(_ node: NodeReader) throws(SettingsError) -> String {
+        let expected = "an absolute path, as /etc/twinport/tunnel.key"
+        let text = try node.text(expected)
+        guard text.hasPrefix("/") else {
+            throw node.fail("expected \(expected), found \(node.found)")
+        }
+        return text
     }
 
     private static func uri(_ node: NodeReader) throws(SettingsError) -> TunnelURI {

@@ -8,12 +8,13 @@ public enum SettingsText {
             case .connect(let uri): "connect: \(uri)"
             case nil: "listen: unix://\(Places.tunnel)"
             }
+        let key = settings.tunnelKey.map { "\n  key: \($0)" } ?? ""
         return """
             hostNetworking:
               enabled: \(settings.isEnabled)
             enhancedContainerIsolation: \(settings.isEnhancedContainerIsolation)
             tunnel:
-              \(tunnel)
+              \(tunnel)\(key)
             guestToHost:
               enabled: \(settings.guestToHost.isEnabled)
               bind: \(settings.guestToHost.bind.rawValue)

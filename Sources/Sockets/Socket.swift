@@ -176,18 +176,3 @@ public struct Socket: ~Copyable {
         try retrying("listen") { listen(raw, backlog) }
     }
 }
-
-extension SystemError {
-    /// EADDRINUSE: another socket holds the address.
-    public var isAddressInUse: Bool { code == EADDRINUSE }
-    /// EACCES or EPERM: the kernel wants a privilege.
-    public var isPermissionDenied: Bool { code == EACCES || code == EPERM }
-    /// The address, or its whole family, does not exist on this machine.
-    public var isAddressUnavailable: Bool { code == EADDRNOTAVAIL || code == EAFNOSUPPORT }
-    /// EMFILE, ENFILE, ENOBUFS or ENOMEM: this process or machine ran out of something.
-    public var isExhaustion: Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }
-    /// ECONNREFUSED: nobody listens there.
-    public var isRefused: Bool { code == ECONNREFUSED }
-    /// Nobody reads the other end any more.
-    public var isConnectionLost: Bool { code == ECONNRESET || code == EPIPE }
-}

@@ -21,8 +21,10 @@ public struct Admission: Equatable, Sendable {
     /// Says why a peer may not connect, nil when it may.
     func refusal(_ socket: borrowing Socket, at uri: TunnelURI) -> String? {
         switch uri {
-        case .unix: unixRefusal(socket)
+        case .unix, .firecracker: unixRefusal(socket)
         case .vsock(let cid, _): vsockRefusal(socket, listenedFor: cid)
+        // The key decides.
+        case .tcp: nil
         }
     }
 

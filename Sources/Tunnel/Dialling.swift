@@ -4,57 +4,114 @@ internal import Posix
 internal import Sockets
 
 /// One attempt to reach a tunnel address.
+///
+/// For `firecracker://` that is more than connecting: the VMM's socket wants `CONNECT PORT` and answers with
+/// `OK` and a number once somebody in the guest accepted; it closes the connection when nobody listens.
 final class Dialling {
     enum Outcome {
         case connected
         case failed(SystemError)
     }
 
+    private enum Phase {
+        case connecting
+        case asking
+        case done
+    }
+
+    private static let longestAnswer = 32
+
+    private let uri: TunnelURI
     private var socket: Socket?
     private var poller: Poller?
-    private var isConnected: Bool
+    private var phase = Phase.connecting
+    private var answer = IOBuffer(capacity: longestAnswer)
     private let finished: (Outcome) -> Void
 
     /// Begins to connect; ``start()`` reports the outcome, at once or later.
     ///
     /// - Throws: ``SystemError``, ``LoopError``.
     init(loop: Loop, uri: TunnelURI, finished: @escaping (Outcome) -> Void) throws {
+        self.uri = uri
         self.finished = finished
         var dial = try Self.dial(uri)
-        isConnected = dial.isConnected
+        if dial.isConnected { phase = .done }
         socket = dial.takeSocket()
-        guard !isConnected, let descriptor = socket?.descriptor else { return }
+        guard let descriptor = socket?.descriptor else { return }
         poller = try Poller(loop: loop, descriptor: descriptor) { [unowned self] _ in ready() }
     }
 
     private static func dial(_ uri: TunnelURI) throws(SystemError) -> Socket.Dial {
         switch uri {
-        case .unix(let path): return try Socket.dialUnix(path)
+        case .unix(let path), .firecracker(let path, _): return try Socket.dialUnix(path)
         case .vsock(let cid, let port): return try Socket.dialVsock(cid: cid ?? 2, port: port)
+        case .tcp(let endpoint): return try Socket.dialTCP(endpoint)
         }
     }
 
     func start() {
-        if isConnected { finished(.connected) } else { poller?.watch(.writable) }
+        if phase == .done { connected() } else { poller?.watch(.writable) }
     }
 
     private func ready() {
         guard socket != nil else { return }
-        if let error = socket!.takeError("connect") { return finished(.failed(error)) }
-        isConnected = true
-        finished(.connected)
+        switch phase {
+        case .connecting:
+            if let error = socket!.takeError("connect") { return finished(.failed(error)) }
+            connected()
+        case .asking: readAnswer()
+        case .done: break
+        }
+    }
+
+    private func connected() {
+        guard case .firecracker(_, let port) = uri else {
+            phase = .done
+            return finished(.connected)
+        }
+        do {
+            let line = Array("CONNECT \(port)\n".utf8)
+            // A fresh socket's buffer is empty: it takes all of so short a line.
+            guard try socket?.write(line.span) == line.count else {
+                return finished(.failed(.badMessage("CONNECT \(port)")))
+            }
+            phase = .asking
+            poller?.watch(.readable)
+        } catch {
+            finished(.failed(error))
+        }
+    }
+
+    /// Reads up to the line's end and not a byte further: what follows is the tunnel's.
+    private func readAnswer() {
+        do {
+            while answer.space > 0 {
+                guard let count = try socket?.read(into: answer, limit: 1) else { return }
+                if count == 0 { break }
+                let line = answer.withReadable { bytes in
+                    String(decoding: bytes.indices.map { bytes[$0] }, as: UTF8.self)
+                }
+                guard line.hasSuffix("\n") else { continue }
+                guard line.hasPrefix("OK ") else { break }
+                phase = .done
+                return finished(.connected)
+            }
+            finished(.failed(.badMessage("nobody in the guest answers at \(uri)")))
+        } catch {
+            finished(.failed(error))
+        }
     }
 
     /// The connected socket, once.
     func takeSocket() -> Socket? {
         poller?.close()
         poller = nil
-        return isConnected ? socket.take() : nil
+        return phase == .done ? socket.take() : nil
     }
 
     func close() {
         poller?.close()
         poller = nil
-        if !isConnected { socket = nil }
+        if phase != .done { socket = nil }
     }
 }

@@ -24,6 +24,11 @@ final class Listening {
         switch uri {
         case .unix(let path): return try Socket.listenUnix(path)
         case .vsock(_, let port): return try Socket.listenVsock(port: port)
+        case .firecracker: return try Socket.listenUnix(uri.socketPath ?? "")
+        case .tcp(let endpoint):
+            let socket = try Socket.boundTCP(to: endpoint, isV6Only: true)
+            try socket.listenForConnections()
+            return socket
         }
     }
 

@@ -1,5 +1,6 @@
 public import Addresses
 public import EventLoop
+public import Noise
 internal import Posix
 internal import Sockets
 public import Wire
@@ -8,8 +9,8 @@ public import Wire
 //
 // Listens or dials, greets whoever is there, and keeps exactly one session: the *live* one.
 //
-//     listen:  accept → admission (uid, CID) → one of 8 handshake slots → HELLO within 5 s → candidate
-//     dial:    connect → HELLO within 5 s → candidate; after any failure again, 50 ms … 1 s later
+//     listen:  accept → admission (uid, CID) → one of 8 slots → [cipher] → HELLO within 5 s → candidate
+//     dial:    connect → [cipher] → HELLO within 5 s → candidate; after a failure again, 50 ms … 1 s later
 //
 // A candidate becomes live when there is no live session. If there is one, it is asked for a sign of life
 // first: when it answers within a second the candidate is turned away (GOAWAY busy), otherwise it is
@@ -53,16 +54,24 @@ public final class TunnelEndpoint {
     private let loop: Loop
     private let mode: Mode
     private let admission: Admission
+    private let key: TunnelKey?
     private unowned let delegate: any TunnelEndpointDelegate
     private var listener: Listening?
     private var dialling: Dialling?
     private var retryTimer: Timer?
     private var ticker: Timer?
     private var backoff = Backoff()
-    private var handshakes: [Handshake] = []
+    private var handshakes: [Greeting] = []
     private var candidate: Candidate?
     private var live: Session?
     private var isClosed = false
+
+    /// A `tcp://` tunnel was asked for without a key.
+    public struct KeyMissing: Error, CustomStringConvertible {
+        /// In one line, with what to do.
+        public let description =
+            "a tcp:// tunnel needs a key: \"twinport key new PATH\", and PATH on both ends"
+    }
 
     /// A session whose HELLO came while another one was live.
     private struct Candidate {
@@ -72,19 +81,24 @@ public final class TunnelEndpoint {
     }
 
     /// Prepares an endpoint; nothing happens before ``start()``.
+    ///
+    /// - Parameter key: What both ends of a `tcp://` tunnel hold; others do without.
     public init(
-        loop: Loop, mode: Mode, admission: Admission, delegate: any TunnelEndpointDelegate
+        loop: Loop, mode: Mode, key: TunnelKey?, admission: Admission,
+        delegate: any TunnelEndpointDelegate
     ) {
         self.loop = loop
         self.mode = mode
+        self.key = key
         self.admission = admission
         self.delegate = delegate
     }
 
     /// Starts listening or dialling.
     ///
-    /// - Throws: ``SystemError`` when the address cannot be listened on, ``LoopError``.
+    /// - Throws: ``SystemError`` when the address cannot be listened on, ``LoopError``, ``KeyMissing``.
     public func start() throws {
+        if case .tcp = mode.uri, key == nil { throw KeyMissing() }
         ticker = try Timer(loop: loop) { [unowned self] in tick() }
         ticker?.start(after: Self.tickEvery, every: Self.tickEvery)
         switch mode {
@@ -120,7 +134,9 @@ public final class TunnelEndpoint {
     }
 
     private func removeSocketFile() {
-        guard case .listen(.unix(let path)) = mode, listener != nil else { return }
+        guard case .listen(let uri) = mode, let path = uri.socketPath, listener != nil else {
+            return
+        }
         Socket.removeUnix(path)
     }
 
@@ -130,10 +146,18 @@ public final class TunnelEndpoint {
         if let why = admission.refusal(socket, at: mode.uri) {
             return delegate.tunnelTrouble("a peer was refused: \(why)")
         }
-        guard handshakes.count < Self.handshakeSlots else {
-            return delegate.tunnelTrouble("a peer was refused: \(Self.handshakeSlots) are waiting")
-        }
-        begin(socket)
+        makeRoom()
+        begin(socket, .responder)
+    }
+
+    /// The one that waits longest gives way: a peer that means it greets within a round trip, so silent ones
+    /// cannot keep it out.
+    private func makeRoom() {
+        guard handshakes.count >= Self.handshakeSlots,
+            let oldest = handshakes.first(where: { $0.session !== candidate?.session })
+        else { return }
+        oldest.session.end(
+            SessionEnd(.busy, "\(Self.handshakeSlots) others are waiting to be greeted"))
     }
 
     private func dial() {
@@ -156,7 +180,7 @@ public final class TunnelEndpoint {
             return
         }
         dialling = nil
-        begin(connected)
+        begin(connected, .initiator)
     }
 
     private func dialFailed(_ why: String) {
@@ -172,12 +196,13 @@ public final class TunnelEndpoint {
 
     // MARK: Greeting
 
-    private func begin(_ socket: consuming Socket) {
-        let handshake = Handshake(owner: self)
+    private func begin(_ socket: consuming Socket, _ part: NoiseLink.Part) {
+        let handshake = Greeting(owner: self)
         let loop = self.loop
+        var link: any Link = SocketLink(loop: loop, socket: socket)
+        if case .tcp = mode.uri, let key { link = NoiseLink(link, key: key, part: part) }
         let session = Session(
-            link: SocketLink(loop: loop, socket: socket), hello: delegate.makeHello(),
-            delegate: handshake, clock: { loop.now })
+            link: link, hello: delegate.makeHello(), delegate: handshake, clock: { loop.now })
         handshake.session = session
         handshakes.append(handshake)
         // With a live session, the newcomer's place is decided first.
@@ -239,7 +264,7 @@ public final class TunnelEndpoint {
 }
 
 /// The delegate of a session that only greets so far.
-private final class Handshake: SessionDelegate {
+private final class Greeting: SessionDelegate {
     private unowned let owner: TunnelEndpoint
     /// Set right after creation; the session holds its delegate weakly.
     var session: Session!

@@ -3,6 +3,7 @@ internal import ArgumentParser
 internal import GuestAgent
 internal import LogLines
 internal import Logging
+internal import Noise
 internal import Posix
 internal import Tunnel
 
@@ -19,11 +20,17 @@ struct TwinportAgent: ParsableCommand {
         version: "0.1.0")
 
     @Option(
-        help: "Dial the host: unix:///path.sock or vsock://2:PORT. Or set TWINPORT_CONNECT.")
+        help: """
+            Dial the host: vsock://2:PORT, unix:///path.sock or tcp://ADDRESS:PORT. Or set \
+            TWINPORT_CONNECT.
+            """)
     var connect: String?
 
-    @Option(help: "Wait for the host instead: unix:///path.sock or vsock://any:PORT.")
+    @Option(help: "Wait for the host instead, at the same kinds of address; vsock://any:PORT.")
     var listen: String?
+
+    @Option(help: "The key file of a tcp:// tunnel. Or set TWINPORT_KEY.")
+    var key: String?
 
     @Option(help: "How much to log: \(Logger.levelNames).")
     var logLevel = "info"
@@ -58,7 +65,7 @@ struct TwinportAgent: ParsableCommand {
         }
         try AgentProgram.run(
             AgentOptions(
-                mode: try mode(), version: Self.configuration.version,
+                mode: try mode(), key: try tunnelKey(), version: Self.configuration.version,
                 log: .lines("twinport-agent", level: level)))
     }
 
@@ -72,6 +79,20 @@ struct TwinportAgent: ParsableCommand {
                 "where is the host? Give --connect or --listen with an address, as "
                     + "--connect vsock://2:1024, or set TWINPORT_CONNECT")
         default: throw UsageProblem("--connect and --listen exclude each other")
+        }
+    }
+
+    private func tunnelKey() throws -> TunnelKey? {
+        guard let path = key ?? Machine.environment("TWINPORT_KEY") else {
+            guard case .tcp = try mode().uri else { return nil }
+            throw UsageProblem(
+                "a tcp:// tunnel needs --key PATH, with the key that \"twinport key new\" made on "
+                    + "the host")
+        }
+        do {
+            return try TunnelKey(file: path)
+        } catch {
+            throw UsageProblem(error.description)
         }
     }
 

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Control
 internal import LogLines
+internal import Noise
 internal import Posix
 internal import Settings
 
@@ -20,6 +21,7 @@ struct Twinport: AsyncParsableCommand {
         subcommands: [
             HostCommand.self, StatusCommand.self, PortsCommand.self, FlowsCommand.self,
             ExplainCommand.self, EnableCommand.self, DisableCommand.self, SettingsCommand.self,
+            KeyCommand.self,
         ])
 
     /// Parses, runs, and ends with the documented codes.
@@ -40,6 +42,7 @@ struct Twinport: AsyncParsableCommand {
         switch error {
         case let error as Problem: end(error.text, error.code)
         case let error as SettingsError: end("\(error)", 2)
+        case let error as TunnelKey.FileError: end("\(error)", 2)
         case let error as ControlError: end("\(error)", error.isNotRunning ? 3 : 1)
         default:
             let code = exitCode(for: error)

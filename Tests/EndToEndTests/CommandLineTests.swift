@@ -127,7 +127,8 @@ extension EndToEnd {
                 let control = try lab.sh(
                     .host, asNobody + "\(Lab.programPath) status --control \(lab.controlPath)")
                 #expect(
-                    control.code == 1 && control.output.contains("belongs to another user"), "\(control)")
+                    control.code == 1 && control.output.contains("belongs to another user"),
+                    "\(control)")
                 #expect(try lab.status().session == "up")
             }
         }

@@ -79,7 +79,7 @@ private func problem(_ text: String) -> String {
         ),
         (
             "tunnel:\n  listen: tcp://1.2.3.4:5",
-            "s.yaml:2:11: tunnel.listen: \"tcp://1.2.3.4:5\": this version has no tcp transport; use unix:///path.sock or vsock://CID:PORT"
+            "s.yaml:2:11: tunnel.listen: a tcp:// tunnel is encrypted and needs tunnel.key, the path of a key file that \"twinport key new PATH\" makes"
         ),
         (
             "hostNetworking: 7",

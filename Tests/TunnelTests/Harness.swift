@@ -60,10 +60,14 @@ final class End: SessionDelegate {
     var log: [String] = []
     var control: [(inout ByteWriter) -> Void] = []
 
-    init(_ role: Role, clock: @escaping () -> UInt64) {
+    /// - Parameter wrap: Puts a link, as a cipher, around the one in memory.
+    init(
+        _ role: Role, clock: @escaping () -> UInt64,
+        wrap: (MemoryLink) -> any Link = { $0 }
+    ) {
         self.role = role
         session = Session(
-            link: link,
+            link: wrap(link),
             hello: Hello(
                 role: role, instance: 1, epoch: 1, os: "Linux", kernel: "", hostname: "",
                 program: ""),
@@ -115,9 +119,12 @@ final class Pair {
     private(set) var host: End!
     private(set) var guest: End!
 
-    init() {
-        host = End(.host) { [unowned self] in now }
-        guest = End(.guest) { [unowned self] in now }
+    init(
+        host wrapHost: (MemoryLink) -> any Link = { $0 },
+        guest wrapGuest: (MemoryLink) -> any Link = { $0 }
+    ) {
+        host = End(.host, clock: { [unowned self] in now }, wrap: wrapHost)
+        guest = End(.guest, clock: { [unowned self] in now }, wrap: wrapGuest)
     }
 
     func start() {

@@ -1,0 +1,196 @@
+internal import Noise
+internal import Posix
+internal import Sockets
+
+// # An encrypted link
+//
+//     session ⇄ NoiseLink ⇄ SocketLink ⇄ TCP
+//
+// Records on the wire: a length of two bytes in big-endian order, then so many bytes, at most 65,535. The
+// first record each way is the handshake, the rest carry the session's bytes, 65,519 at most each.
+//
+// The session does not know: until the handshake is done, reading says "nothing yet" and writing "no room".
+// So whoever lacks the key never gets a frame in, and its connection ends like any that does not greet
+// in time.
+//
+// Readiness belongs to the socket, which knows nothing of records held here. `incoming` therefore never
+// keeps a whole record when a read returns: it is smaller than the room the session's inbox always has.
+// `outgoing` holds one record at most; interest in writability stays on while it is not empty.
+
+/// A cipher around another link. Loop thread only.
+final class NoiseLink: Link {
+    /// Which message of the handshake this side writes.
+    enum Part {
+        case initiator
+        case responder
+    }
+
+    private enum Phase {
+        case greeting(Handshake)
+        case open(send: CipherState, receive: CipherState)
+        case failed
+    }
+
+    private static let prologue = Array("twinport tunnel 1".utf8)
+    private static let largestRecord = 65_535
+    private static let header = 2
+    private static let held = 2 * (largestRecord + header)
+
+    private let inner: any Link
+    private let part: Part
+    private var phase: Phase
+    private let incoming = IOBuffer(capacity: held)
+    private let outgoing = IOBuffer(capacity: largestRecord + header)
+    private var isWritableWanted = false
+
+    init(_ inner: any Link, key: TunnelKey, part: Part) {
+        self.inner = inner
+        self.part = part
+        phase = .greeting(Handshake(key: key, prologue: Self.prologue))
+    }
+
+    func attach(_ session: Session) {
+        inner.attach(session)
+        guard part == .initiator, case .greeting(var handshake) = phase else { return }
+        // Nothing was read or written yet: it cannot fail.
+        guard let first = try? handshake.writeFirst() else { return }
+        phase = .greeting(handshake)
+        queue(first)
+        flushAndWatch()
+    }
+
+    func close() {
+        inner.close()
+    }
+
+    func watchWritable(_ isWanted: Bool) {
+        isWritableWanted = isWanted
+        flushAndWatch()
+    }
+
+    // MARK: Reading
+
+    func read(into buffer: IOBuffer) throws(SystemError) -> Int? {
+        var added = 0
+        while buffer.space >= Self.held {
+            incoming.compact()
+            guard let count = try inner.read(into: incoming) else {
+                return added > 0 ? added : nil
+            }
+            // The end is told again by the next read.
+            if count == 0 { break }
+            added += try openRecords(into: buffer)
+        }
+        return added
+    }
+
+    /// Handles every whole record that is here.
+    ///
+    /// - Returns: How many bytes it added to `buffer`.
+    private func openRecords(into buffer: IOBuffer) throws(SystemError) -> Int {
+        var added = 0
+        while let record = nextRecord() {
+            do {
+                let plaintext = try open(record)
+                guard plaintext.count <= buffer.space else { throw NoiseError.malformed }
+                buffer.append(plaintext)
+                added += plaintext.count
+            } catch {
+                phase = .failed
+                throw SystemError.badMessage("decrypting (do both ends have the same key?)")
+            }
+        }
+        return added
+    }
+
+    private func nextRecord() -> [UInt8]? {
+        let record: [UInt8]? = incoming.withReadable { bytes in
+            guard bytes.count >= Self.header else { return nil }
+            let length = Int(bytes[0]) << 8 | Int(bytes[1])
+            guard bytes.count - Self.header >= length else { return nil }
+            return Array(copying: bytes.extracting(Self.header..<Self.header + length))
+        }
+        if let record { incoming.consume(Self.header + record.count) }
+        return record
+    }
+
+    private func open(_ record: [UInt8]) throws -> [UInt8] {
+        switch phase {
+        case .open(let send, var receive):
+            let plaintext = try receive.decrypt(record[...])
+            phase = .open(send: send, receive: receive)
+            // A record of nothing would be work for us and none for the peer.
+            guard !plaintext.isEmpty else { throw NoiseError.malformed }
+            return plaintext
+        case .greeting(var handshake):
+            try greet(&handshake, record)
+            flushAndWatch()
+            return []
+        case .failed:
+            throw NoiseError.malformed
+        }
+    }
+
+    private func greet(_ handshake: inout Handshake, _ record: [UInt8]) throws {
+        guard record.count == Handshake.messageLength else { throw NoiseError.malformed }
+        switch part {
+        case .initiator:
+            let keys = try handshake.readSecond(record[...])
+            phase = .open(send: keys.send, receive: keys.receive)
+        case .responder:
+            let keys = try handshake.answer(record[...])
+            queue(keys.answer)
+            phase = .open(send: keys.send, receive: keys.receive)
+        }
+    }
+
+    // MARK: Writing
+
+    func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int? {
+        try flush()
+        guard outgoing.isEmpty, case .open(var send, let receive) = phase else { return nil }
+        let count = min(bytes.count, Self.largestRecord - CipherState.tagLength)
+        do {
+            let record = try send.encrypt(Array(copying: bytes.extracting(0..<count)))
+            phase = .open(send: send, receive: receive)
+            queue(record)
+        } catch {
+            throw SystemError.badMessage("encrypting")
+        }
+        try flush()
+        return count
+    }
+
+    private func queue(_ record: [UInt8]) {
+        outgoing.append(UInt16(record.count).byteSwapped)
+        outgoing.append(record)
+    }
+
+    private func flush() throws(SystemError) {
+        while !outgoing.isEmpty {
+            let inner = self.inner
+            let written = try outgoing.withReadable { (bytes) throws(SystemError) in
+                try inner.write(bytes)
+            }
+            guard let written else { return }
+            outgoing.consume(written)
+        }
+    }
+
+    private func flushAndWatch() {
+        // A link that is broken says so to the next read.
+        try? flush()
+        var isOpen = false
+        if case .open = phase { isOpen = true }
+        inner.watchWritable(!outgoing.isEmpty || (isOpen && isWritableWanted))
+    }
+}
+
+extension Array where Element == UInt8 {
+    /// The bytes of a span as an array.
+    fileprivate init(copying bytes: Span<UInt8>) {
+        self.init()
+        reserveCapacity(bytes.count)
+        for index in bytes.indices { append(bytes[index]) }
+    }
+}

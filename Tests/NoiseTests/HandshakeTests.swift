@@ -1,0 +1,148 @@
+import Testing
+
+@testable import Noise
+
+private func bytes(_ hex: String) -> [UInt8] {
+    stride(from: 0, to: hex.utf8.count, by: 2).map { offset in
+        let start = hex.index(hex.startIndex, offsetBy: offset)
+        return UInt8(hex[start..<hex.index(start, offsetBy: 2)], radix: 16)!
+    }
+}
+
+private let prologue = Array("here".utf8)
+
+@Suite struct HandshakeTests {
+    /// The vector of the cacophony collection for this protocol: payload and ciphertext of each message.
+    private let vector = [
+        (
+            "4c756477696720766f6e204d69736573",
+            "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f879f8e3afa4c79447c37a89fc17813788d30df2d"
+                + "59501d6066f5f8aecc3406bbd9829f2d24a531b1"
+        ),
+        (
+            "4d757272617920526f746862617264",
+            "95ebc60d2b1fa672c1f46a8aa265ef51bfe38e7ccb39ec5be34069f1448088432f29d79368ef9de4e1ae7a36"
+                + "2fb05bf0ad668e026bf5714554497b3a720461"
+        ),
+        ("462e20412e20486179656b", "7c01e898a6201f36aecee532e29cd0b7f8ffa29d3366ad0dce39a6"),
+        ("4361726c204d656e676572", "a9ff535aace3db6a1da1a7fb00fe2de2622bb373abad9fb42c00e0"),
+        (
+            "4a65616e2d426170746973746520536179",
+            "6cfc49a3e65472edc2d0152abe5ce950170a8a47c959f30bd48b5f0aacf29adbfd"
+        ),
+        (
+            "457567656e2042f6686d20766f6e2042617765726b",
+            "9bc86e6d974ed21ba04604a94aa68de21677eb409ead070c0cd569b069ee19ba142aa4c1a9"
+        ),
+    ]
+
+    @Test func `the published vector of Noise_NNpsk0_25519_AESGCM_SHA256`() throws {
+        let psk = bytes("54686973206973206d7920417573747269616e20706572737065637469766521")
+        let prologue = bytes("4a6f686e2047616c74")
+        var initiator = try Handshake(
+            key: psk, prologue: prologue,
+            fixedEphemeral: bytes(
+                "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a"))
+        var responder = try Handshake(
+            key: psk, prologue: prologue,
+            fixedEphemeral: bytes(
+                "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b"))
+        let messages = vector.map { (payload: bytes($0.0), ciphertext: bytes($0.1)) }
+        let first = try initiator.writeFirst(messages[0].payload)
+        #expect(first == messages[0].ciphertext)
+        var server = try responder.answer(first[...], payload: messages[1].payload)
+        #expect(server.payload == messages[0].payload && server.answer == messages[1].ciphertext)
+        var client = try initiator.readSecond(server.answer[...])
+        #expect(client.payload == messages[1].payload)
+        for (index, message) in messages.enumerated().dropFirst(2) {
+            if index % 2 == 0 {
+                #expect(try client.send.encrypt(message.payload) == message.ciphertext)
+                #expect(try server.receive.decrypt(message.ciphertext[...]) == message.payload)
+            } else {
+                #expect(try server.send.encrypt(message.payload) == message.ciphertext)
+                #expect(try client.receive.decrypt(message.ciphertext[...]) == message.payload)
+            }
+        }
+    }
+
+    @Test func `another key fails at the first message, and any changed byte`() throws {
+        let key = TunnelKey.random()
+        var stranger = Handshake(key: .random(), prologue: prologue)
+        let wrong = try stranger.writeFirst()
+        var responder = Handshake(key: key, prologue: prologue)
+        #expect(throws: NoiseError.notAuthentic) { try responder.answer(wrong[...]) }
+        var initiator = Handshake(key: key, prologue: prologue)
+        let first = try initiator.writeFirst()
+        for index in first.indices {
+            var changed = first
+            changed[index] ^= 1
+            var responder = Handshake(key: key, prologue: prologue)
+            #expect(throws: NoiseError.self) { try responder.answer(changed[...]) }
+        }
+        for count in 0..<first.count {
+            var responder = Handshake(key: key, prologue: prologue)
+            #expect(throws: NoiseError.self) { try responder.answer(first.prefix(count)) }
+        }
+    }
+
+    @Test func `a reflected message and one for another purpose do not decrypt`() throws {
+        let key = TunnelKey.random()
+        var initiator = Handshake(key: key, prologue: prologue)
+        let first = try initiator.writeFirst()
+        #expect(throws: NoiseError.notAuthentic) { try initiator.readSecond(first[...]) }
+        var elsewhere = Handshake(key: key, prologue: Array("there".utf8))
+        #expect(throws: NoiseError.notAuthentic) { try elsewhere.answer(first[...]) }
+    }
+
+    @Test func `a replayed first message gets an answer that its replayer cannot use`() throws {
+        let key = TunnelKey.random()
+        var initiator = Handshake(key: key, prologue: prologue)
+        let first = try initiator.writeFirst()
+        var genuine = Handshake(key: key, prologue: prologue)
+        var real = try genuine.answer(first[...])
+        var client = try initiator.readSecond(real.answer[...])
+        let record = try client.send.encrypt(Array("hello".utf8))
+        #expect(try real.receive.decrypt(record[...]) == Array("hello".utf8))
+        var again = Handshake(key: key, prologue: prologue)
+        var replayed = try again.answer(first[...])
+        #expect(replayed.answer != real.answer)
+        #expect(throws: NoiseError.notAuthentic) { try replayed.receive.decrypt(record[...]) }
+    }
+
+    @Test func `a record twice, or before its turn, does not decrypt`() throws {
+        let key = TunnelKey.random()
+        var initiator = Handshake(key: key, prologue: prologue)
+        var responder = Handshake(key: key, prologue: prologue)
+        var server = try responder.answer(try initiator.writeFirst()[...])
+        var client = try initiator.readSecond(server.answer[...])
+        let one = try client.send.encrypt([1])
+        let two = try client.send.encrypt([2])
+        let three = try client.send.encrypt([3])
+        var early = server.receive
+        #expect(throws: NoiseError.notAuthentic) { try early.decrypt(two[...]) }
+        #expect(try server.receive.decrypt(one[...]) == [1])
+        var twice = server.receive
+        #expect(throws: NoiseError.notAuthentic) { try twice.decrypt(one[...]) }
+        #expect(try server.receive.decrypt(two[...]) == [2])
+        #expect(try server.receive.decrypt(three[...]) == [3])
+    }
+
+    @Test func `points of small order are refused`() throws {
+        let key = TunnelKey.random()
+        for point in [[UInt8](repeating: 0, count: 32), [1] + Array(repeating: 0, count: 31)] {
+            var responder = Handshake(key: key, prologue: prologue)
+            let tag = [UInt8](repeating: 0, count: 16)
+            #expect(throws: NoiseError.self) { try responder.answer((point + tag)[...]) }
+        }
+    }
+}
+
+@Suite struct TunnelKeyTests {
+    @Test func `keys are 64 hexadecimal digits`() {
+        let digits = String(repeating: "0aF9", count: 16)
+        #expect(TunnelKey.parse(digits + "\n")?.count == 32)
+        for wrong in ["", "\n", String(digits.dropLast()), digits + "0", "g" + digits.dropFirst()] {
+            #expect(TunnelKey.parse(wrong) == nil)
+        }
+    }
+}

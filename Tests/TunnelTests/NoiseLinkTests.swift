@@ -1,0 +1,107 @@
+import Noise
+import TestSupport
+import Testing
+
+@testable import Tunnel
+
+/// Sessions over a cipher over memory: the host waits, the guest dials.
+private func pair(_ host: TunnelKey, _ guest: TunnelKey) -> Pair {
+    Pair(
+        host: { NoiseLink($0, key: host, part: .responder) },
+        guest: { NoiseLink($0, key: guest, part: .initiator) })
+}
+
+@Suite struct NoiseLinkTests {
+    @Test(arguments: [1, 7, 65_537, Int.max])
+    func `a session runs over the cipher, in pieces of any size`(step: Int) throws {
+        var generator = SeededGenerator()
+        let key = TunnelKey.random()
+        let pair = pair(key, key)
+        pair.host.session.start()
+        pair.guest.session.start()
+        pair.settle(step: step)
+        #expect(pair.host.greeted?.role == .guest && pair.guest.greeted?.role == .host)
+        let bulk = generator.bytes(step == 1 ? 3_000 : 400_000)
+        let flow = ScriptedFlow()
+        flow.toSend = bulk
+        flow.endsAfterSending = true
+        _ = try #require(pair.guest.open(flow)).markReady()
+        pair.settle(step: step)
+        #expect(pair.host.accepted.first?.received == bulk)
+        #expect(pair.host.accepted.first?.gotEnd == true)
+    }
+
+    @Test func `nothing of what is sent is readable on the way`() throws {
+        let key = TunnelKey.random()
+        let pair = pair(key, key)
+        pair.host.session.start()
+        pair.guest.session.start()
+        // The first message, then HELLO under the keys it agreed on.
+        var seen = pair.guest.link.outgoing
+        pair.settle(step: 1)
+        pair.guest.session.probe()
+        seen += pair.guest.link.outgoing
+        #expect(!String(decoding: seen, as: UTF8.self).contains("TWINPORT"))
+    }
+
+    @Test func `without the same key no frame comes through, and the session ends`() {
+        let pair = pair(.random(), .random())
+        pair.host.session.start()
+        pair.guest.session.start()
+        pair.settle()
+        #expect(pair.host.greeted == nil && pair.guest.greeted == nil)
+        #expect(pair.host.end?.reason.contains("same key") == true)
+        #expect(pair.host.link.isClosed)
+    }
+
+    @Test func `a plaintext peer, a changed byte, an empty and a huge record end the session`() {
+        for bytes in [Array("\u{1}TWINPORT........".utf8), [0, 0], [0xff, 0xff] + [1, 2, 3]] {
+            let key = TunnelKey.random()
+            let pair = pair(key, key)
+            pair.host.session.start()
+            pair.host.link.incoming = bytes + [UInt8](repeating: 7, count: 70_000)
+            pair.host.session.linkReadable()
+            #expect(pair.host.end != nil && pair.host.greeted == nil)
+        }
+        let key = TunnelKey.random()
+        let pair = pair(key, key)
+        pair.host.session.start()
+        pair.guest.session.start()
+        pair.settle()
+        pair.guest.session.probe()
+        pair.guest.link.outgoing[10] ^= 1
+        pair.settle()
+        #expect(pair.host.end?.reason.contains("same key") == true)
+    }
+
+    @Test func `a silent peer is dropped after five seconds`() {
+        let pair = pair(.random(), .random())
+        pair.host.session.start()
+        for _ in 0..<5 {
+            #expect(pair.host.end == nil)
+            pair.now += 1_000
+            pair.host.session.tick()
+        }
+        #expect(pair.host.end?.code == .timeout)
+    }
+
+    @Test func `a link that takes little at a time loses nothing`() throws {
+        var generator = SeededGenerator()
+        let key = TunnelKey.random()
+        let pair = pair(key, key)
+        pair.host.session.start()
+        pair.guest.session.start()
+        pair.settle()
+        let bulk = generator.bytes(200_000)
+        let flow = ScriptedFlow()
+        flow.toSend = bulk
+        _ = try #require(pair.guest.open(flow)).markReady()
+        pair.guest.link.capacity = 0
+        for _ in 0..<200_000 where pair.host.accepted.first?.received.count != bulk.count {
+            pair.guest.link.capacity += 1_009
+            pair.settle()
+            #expect(pair.guest.link.wantsWritable || pair.guest.link.capacity > 0)
+        }
+        #expect(pair.host.accepted.first?.received == bulk)
+    }
+}
