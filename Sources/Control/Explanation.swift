@@ -44,7 +44,8 @@ public enum Explanation {
         let isGuest = row.direction == "guest-to-host"
         let here = isGuest ? "the guest" : "the host"
         let there = isGuest ? "the host" : "the guest"
-        let who = row.owner.map { " (\($0))" } ?? ""
+        let container = row.container.map { ", container \($0.label)" } ?? ""
+        let who = row.owner.map { " (\($0)\(container))" } ?? ""
         let subject = "A \(row.protocol.uppercased()) listener on \(row.listener) in \(here)\(who)"
             .replacing("in the host", with: "on the host")
         return subject + " " + verdict(row, there: there)
@@ -71,7 +72,9 @@ public enum Explanation {
         case "covered":
             return "is served by the mirror of the wildcard listener on the same port \(why)."
         case "ignored":
-            return "is left out by the rule \(why); see ignore in the settings."
+            return why.hasPrefix("guestToHost.scope")
+                ? "is left out by \(why)."
+                : "is left out by the rule \(why); see ignore in the settings."
         case "unsupported": return unsupported(why, there)
         case "limit":
             return "is not mirrored because a limit is reached: \(why)."

@@ -65,6 +65,23 @@ public struct StatusReport: Codable, Equatable, Sendable {
     public init() {}
 }
 
+/// A container.
+public struct ContainerReport: Codable, Equatable, Sendable {
+    /// Its id; may be empty.
+    public var id: String
+    /// Its name; may be empty.
+    public var name: String
+
+    /// Describes a container.
+    public init(id: String, name: String) {
+        self.id = id
+        self.name = name
+    }
+
+    /// For people: its name, or the beginning of its id.
+    public var label: String { name.isEmpty ? String(id.prefix(12)) : name }
+}
+
 /// One row of `GET /v1/ports`.
 public struct PortReport: Codable, Equatable, Sendable {
     /// `guest-to-host` or `host-to-guest`.
@@ -81,6 +98,8 @@ public struct PortReport: Codable, Equatable, Sendable {
     @Nullable public var reason: String?
     /// The process behind the listener, `pid/command`.
     @Nullable public var owner: String?
+    /// The container that process is in.
+    @Nullable public var container: ContainerReport?
     /// How many flows there are.
     public var flows: Int
     /// Bytes towards the listener.
@@ -91,7 +110,7 @@ public struct PortReport: Codable, Equatable, Sendable {
     /// Describes a port.
     public init(
         direction: String, protocol: String, listener: String, mirror: String?, state: String,
-        reason: String?, owner: String?, flows: Int, bytesIn: UInt64, bytesOut: UInt64
+        reason: String?, owner: String?, container: ContainerReport?, flows: Int, bytesIn: UInt64, bytesOut: UInt64
     ) {
         self.direction = direction
         self.protocol = `protocol`
@@ -103,6 +122,7 @@ public struct PortReport: Codable, Equatable, Sendable {
         self.mirror = mirror
         self.reason = reason
         self.owner = owner
+        self.container = container
     }
 
     /// The listener's port.

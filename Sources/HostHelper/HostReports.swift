@@ -1,6 +1,7 @@
 internal import Addresses
 internal import Control
 internal import EventLoop
+internal import Listeners
 internal import Mirroring
 internal import Posix
 internal import Settings
@@ -60,6 +61,7 @@ extension HostSide {
                 listener: port.listener.description,
                 mirror: text(port.mirrors.map(\.description).joined(separator: ",")),
                 state: port.state.name, reason: text(port.reason), owner: text(port.owner),
+                container: port.container.map { ContainerReport(id: $0.id, name: $0.name) },
                 flows: port.flows, bytesIn: port.bytesIn, bytesOut: port.bytesOut)
         }
     }

@@ -15,6 +15,7 @@ extension MirrorPolicy {
                 ?? (settings.guestToHost.isEnabled ? nil : "guestToHost.enabled is false"),
             bind: settings.guestToHost.bind == .same ? .same : .loopback,
             mirrorIgnore: rules(settings.guestToHost.ignore),
+            mirrorScope: settings.guestToHost.scope == .all ? .all : .containers,
             offersDisabled: off
                 ?? (settings.hostToGuest.isEnabled ? nil : "hostToGuest.enabled is false"),
             offerIgnore: rules(settings.hostToGuest.ignore),

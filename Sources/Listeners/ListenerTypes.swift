@@ -63,6 +63,8 @@ public struct SocketOwner: Hashable, Sendable {
     public var pid: Int32
     /// Its name (`/proc/PID/comm`), printable.
     public var command: String
+    /// The container it runs in, nil outside of containers.
+    public var container: Container?
 }
 
 /// One listener.

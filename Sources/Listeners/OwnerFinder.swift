@@ -10,11 +10,14 @@ enum OwnerFinder {
     static func owners(of inodes: Set<UInt64>) -> [UInt64: SocketOwner] {
         var found: [UInt64: SocketOwner] = [:]
         for pid in SystemFiles.numbers(in: "/proc") {
+            var owner: SocketOwner?
             for fd in SystemFiles.numbers(in: "/proc/\(pid)/fd") {
                 guard let link = SystemFiles.link("/proc/\(pid)/fd/\(fd)"),
                     let inode = inode(in: link), inodes.contains(inode), found[inode] == nil
                 else { continue }
-                found[inode] = SocketOwner(pid: Int32(pid), command: command(of: pid))
+                let known = owner ?? describe(pid)
+                owner = known
+                found[inode] = known
             }
             if found.count == inodes.count { break }
         }
@@ -26,11 +29,10 @@ enum OwnerFinder {
         return UInt64(link.dropFirst(prefix.count).dropLast())
     }
 
-    /// A process may call itself anything: only printable ASCII is passed on.
-    private static func command(of pid: Int) -> String {
-        let name = SystemFiles.text("/proc/\(pid)/comm") ?? "?"
-        let bytes = name.utf8.prefix { $0 != UInt8(ascii: "\n") }.prefix(64)
-        return String(
-            decoding: bytes.map { (33...126).contains($0) ? $0 : UInt8(ascii: "_") }, as: UTF8.self)
+    private static func describe(_ pid: Int) -> SocketOwner {
+        let command = printable(SystemFiles.text("/proc/\(pid)/comm") ?? "?")
+        return SocketOwner(
+            pid: Int32(pid), command: command,
+            container: ContainerFinder.container(of: pid, command: command))
     }
 }

@@ -12,6 +12,7 @@ final class MirrorEntry {
     var remote: ListenerID?
     var uid: UInt32
     var owner: String
+    var container: Container?
     private(set) var state = MirrorState.pending
     private(set) var reason = ""
     var sockets: [any MirrorSocket] = []
@@ -19,11 +20,11 @@ final class MirrorEntry {
     /// Whether the peer has to be told.
     var isReportQueued = false
 
-    init(key: ListenerKey, sequence: UInt64, uid: UInt32, owner: String) {
+    init(key: ListenerKey, sequence: UInt64, uid: UInt32) {
         self.key = key
         self.sequence = sequence
         self.uid = uid
-        self.owner = owner
+        owner = ""
     }
 
     /// The port that groups entries which may cover each other.

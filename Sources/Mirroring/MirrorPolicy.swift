@@ -21,6 +21,21 @@ public struct IgnoreRule: Hashable, Sendable {
     }
 }
 
+/// Whose listeners are mirrored.
+public enum MirrorScope: Hashable, Sendable {
+    /// Everybody's.
+    case all
+    /// Those of processes in containers.
+    case containers
+
+    /// Why a listener outside of containers, or of an unknown process, is left out.
+    static func reason(ownerIsKnown: Bool) -> String {
+        ownerIsKnown
+            ? "guestToHost.scope: not in a container"
+            : "guestToHost.scope: its process is not known (is the agent root?)"
+    }
+}
+
 /// What one side mirrors and offers. The host derives it from its settings; the guest offers all and
 /// mirrors what it is offered.
 public struct MirrorPolicy: Equatable, Sendable {
@@ -30,6 +45,8 @@ public struct MirrorPolicy: Equatable, Sendable {
     public var bind: BindPolicy
     /// Which of the peer's listeners are left out.
     public var mirrorIgnore: [IgnoreRule]
+    /// Whose listeners are mirrored here.
+    public var mirrorScope: MirrorScope
     /// Whether this side's listeners are offered to the peer; a reason if not.
     public var offersDisabled: String?
     /// Which of this side's listeners are not offered.
@@ -41,18 +58,20 @@ public struct MirrorPolicy: Equatable, Sendable {
 
     /// The policy of a guest.
     public static let guest = MirrorPolicy(
-        mirrorsDisabled: nil, bind: .loopback, mirrorIgnore: [], offersDisabled: nil,
+        mirrorsDisabled: nil, bind: .loopback, mirrorIgnore: [], mirrorScope: .all,
+        offersDisabled: nil,
         offerIgnore: [], offersUnsupported: true, udpIdle: 300_000)
 
     /// Describes a policy.
     public init(
         mirrorsDisabled: String?, bind: BindPolicy, mirrorIgnore: [IgnoreRule],
-        offersDisabled: String?, offerIgnore: [IgnoreRule], offersUnsupported: Bool,
+        mirrorScope: MirrorScope, offersDisabled: String?, offerIgnore: [IgnoreRule], offersUnsupported: Bool,
         udpIdle: UInt64
     ) {
         self.mirrorsDisabled = mirrorsDisabled
         self.bind = bind
         self.mirrorIgnore = mirrorIgnore
+        self.mirrorScope = mirrorScope
         self.offersDisabled = offersDisabled
         self.offerIgnore = offerIgnore
         self.offersUnsupported = offersUnsupported

@@ -58,8 +58,7 @@ final class MirrorTable {
             if let number = known.remote, number != message.id { byNumber[number] = nil }
         } else {
             guard entries.count < Self.maxKnown else { return }
-            entry = MirrorEntry(
-                key: key, sequence: nextSequence, uid: message.uid, owner: message.owner)
+            entry = MirrorEntry(key: key, sequence: nextSequence, uid: message.uid)
             nextSequence += 1
             entries[key] = entry
             groups[entry.group, default: []].append(entry)
@@ -67,6 +66,7 @@ final class MirrorTable {
         if let other = byNumber[message.id], other !== entry { other.remote = nil }
         entry.uid = message.uid
         entry.owner = message.owner
+        entry.container = Container(text: message.container)
         let isNewNumber = entry.remote != message.id
         entry.remote = message.id
         byNumber[message.id] = entry
@@ -195,6 +195,9 @@ final class MirrorTable {
         if let why = policy.mirrorsDisabled { return .out(.disabled, why) }
         if let rule = policy.mirrorIgnore.first(matching: transport, entry.key.endpoint.port) {
             return .out(.ignored, rule.text)
+        }
+        if policy.mirrorScope == .containers, entry.container == nil {
+            return .out(.ignored, MirrorScope.reason(ownerIsKnown: !entry.owner.isEmpty))
         }
         if entries.count > Self.maxMirrored, entry.sockets.isEmpty,
             entries.values.lazy.filter({ !$0.sockets.isEmpty }).count >= Self.maxMirrored

@@ -204,7 +204,8 @@ final class Offers {
         ListenerMessage(
             id: number, kind: listener.key.kind.rawValue, isV6Only: listener.key.isV6Only,
             endpoint: listener.key.endpoint.unmapped, uid: listener.uid,
-            owner: listener.owner.map { "\($0.pid)/\($0.command)" } ?? ""
+            owner: listener.owner.map { "\($0.pid)/\($0.command)" } ?? "",
+            container: listener.owner?.container?.text ?? ""
         ).write(to: &writer)
         return true
     }

@@ -1,6 +1,6 @@
 public import Addresses
 internal import EventLoop
-internal import Listeners
+public import Listeners
 public import Wire
 
 /// How one listener and its mirror fare. A value, for other threads.
@@ -19,6 +19,8 @@ public struct PortSnapshot: Equatable, Sendable {
     public var reason: String
     /// The process behind the listener as `pid/command`; may be empty.
     public var owner: String
+    /// The container that process is in.
+    public var container: Container?
     /// How many flows there are.
     public var flows: Int
     /// Bytes towards the listener.
@@ -82,7 +84,7 @@ extension Side {
             direction: role == .host ? .guestToHost : .hostToGuest, kind: entry.key.kind.name,
             listener: entry.key.endpoint.unmapped, mirrors: entry.boundAddresses,
             state: entry.state, reason: entry.reason, owner: entry.owner,
-            flows: entry.traffic.flows, bytesIn: entry.traffic.bytesIn,
+            container: entry.container, flows: entry.traffic.flows, bytesIn: entry.traffic.bytesIn,
             bytesOut: entry.traffic.bytesOut)
     }
 
@@ -94,7 +96,7 @@ extension Side {
             listener: listener.key.endpoint.unmapped, mirrors: offer.mirror?.addresses ?? [],
             state: state, reason: reason,
             owner: listener.owner.map { "\($0.pid)/\($0.command)" } ?? "",
-            flows: offer.traffic.flows, bytesIn: offer.traffic.bytesIn,
+            container: listener.owner?.container, flows: offer.traffic.flows, bytesIn: offer.traffic.bytesIn,
             bytesOut: offer.traffic.bytesOut)
     }
 

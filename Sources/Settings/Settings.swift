@@ -38,12 +38,22 @@ public struct Settings: Equatable, Sendable {
         case loopback
     }
 
+    /// Whose listeners are mirrored.
+    public enum Scope: String, Equatable, Sendable, CaseIterable {
+        /// Everybody's.
+        case all
+        /// Those of processes in containers.
+        case containers
+    }
+
     /// Listeners of the guest, mirrored on the host.
     public struct GuestToHost: Equatable, Sendable {
         /// Whether there are any.
         public var isEnabled = true
         /// Where they are bound.
         public var bind = Bind.same
+        /// Whose they are.
+        public var scope = Scope.all
         /// Which are left out, besides the built-in ones.
         public var ignore: [PortRule] = []
     }

@@ -96,17 +96,26 @@ enum SettingsDecoder {
     private static func guestToHost(
         _ node: NodeReader
     ) throws(SettingsError) -> Settings.GuestToHost {
-        let members = try node.members(["enabled", "bind", "ignore"])
+        let members = try node.members(["enabled", "bind", "scope", "ignore"])
         var section = Settings.GuestToHost()
         if let node = members["enabled"] { section.isEnabled = try node.bool() }
         if let node = members["bind"] {
-            guard let bind = Settings.Bind(rawValue: try node.text("same or loopback")) else {
-                throw node.fail("expected same or loopback, found \(node.found)")
-            }
-            section.bind = bind
+            section.bind = try word(node, "same or loopback", Settings.Bind.init)
+        }
+        if let node = members["scope"] {
+            section.scope = try word(node, "all or containers", Settings.Scope.init)
         }
         if let node = members["ignore"] { section.ignore = try rules(node) }
         return section
+    }
+
+    private static func word<Value>(
+        _ node: NodeReader, _ expected: String, _ make: (String) -> Value?
+    ) throws(SettingsError) -> Value {
+        guard let value = make(try node.text(expected)) else {
+            throw node.fail("expected \(expected), found \(node.found)")
+        }
+        return value
     }
 
     private static func hostToGuest(

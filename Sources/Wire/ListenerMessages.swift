@@ -24,10 +24,13 @@ public struct ListenerMessage: Equatable, Sendable {
     public var uid: UInt32
     /// The process behind it as `pid/command`, or empty.
     public var owner: String
+    /// The container of that process as `id/name`, either of which may be empty; empty outside of containers.
+    public var container: String
 
     /// Describes a listener.
     public init(
-        id: ListenerID, kind: UInt8, isV6Only: Bool, endpoint: Endpoint, uid: UInt32, owner: String
+        id: ListenerID, kind: UInt8, isV6Only: Bool, endpoint: Endpoint, uid: UInt32, owner: String,
+        container: String
     ) {
         self.id = id
         self.kind = kind
@@ -35,6 +38,7 @@ public struct ListenerMessage: Equatable, Sendable {
         self.endpoint = endpoint
         self.uid = uid
         self.owner = owner
+        self.container = container
     }
 
     /// Adds the frame to `writer`.
@@ -46,6 +50,7 @@ public struct ListenerMessage: Equatable, Sendable {
             writer.endpoint(endpoint)
             writer.integer(uid)
             writer.text(owner)
+            writer.text(container)
         }
     }
 
@@ -58,6 +63,7 @@ public struct ListenerMessage: Equatable, Sendable {
         endpoint = try reader.endpoint(.listener, bytes)
         uid = try reader.u32(bytes)
         owner = try reader.text(bytes)
+        container = try reader.text(bytes)
         try reader.finish()
     }
 }

@@ -40,13 +40,13 @@ enum PortsTable {
         var table = TextTable(
             header: [
                 "DIRECTION", "PROTO", "LISTENER", "MIRROR", "STATE", "FLOWS", "IN", "OUT", "OWNER",
-                "REASON",
+                "CONTAINER", "REASON",
             ], rightAligned: [5, 6, 7])
         for port in sorted {
             table.add([
                 port.direction, port.protocol, port.listener, port.mirror ?? "-", port.state,
                 "\(port.flows)", Quantity.bytes(port.bytesIn), Quantity.bytes(port.bytesOut),
-                port.owner ?? "-", port.reason ?? "",
+                port.owner ?? "-", port.container?.label ?? "-", port.reason ?? "",
             ])
         }
         return table.lines { cell, row, column in

@@ -15,7 +15,7 @@ private let hello = Hello(
 
 private let listener = ListenerMessage(
     id: ListenerID(rawValue: 9), kind: 1, isV6Only: true, endpoint: Endpoint(.anyV6, 8080),
-    uid: 1000, owner: "12/nginx")
+    uid: 1000, owner: "12/nginx", container: "c0ffee/web")
 
 private let mirror = MirrorMessage(
     id: ListenerID(rawValue: 9), state: .conflict, reason: "77/sshd holds 0.0.0.0:22",
@@ -43,8 +43,9 @@ private let open = OpenMessage(
         listener.write(to: &writer)
         #expect(
             writer.bytes
-                == [0x02, 38, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 1, 6, 0x90, 0x1f]
-                + Array(repeating: 0, count: 16) + [0xe8, 3, 0, 0, 8] + Array("12/nginx".utf8))
+                == [0x02, 49, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 1, 6, 0x90, 0x1f]
+                + Array(repeating: 0, count: 16) + [0xe8, 3, 0, 0, 8] + Array("12/nginx".utf8) + [10]
+                + Array("c0ffee/web".utf8))
         writer.clear()
         open.write(
             to: &writer, stream: StreamID(slot: 1, generation: 1, isGuestOpened: false))

@@ -24,19 +24,35 @@ install_packages() {
     done
     [ ${#missing[@]} = 0 ] && return 0
     command -v apt-get >/dev/null || fail "these packages are missing, and there is no apt-get: ${missing[*]}"
-    local as=()
-    if [ "$(id -u)" != 0 ]; then
-        command -v sudo >/dev/null || fail "as root: apt-get install ${missing[*]}"
-        as=(sudo)
+    if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+        fail "as root: apt-get install ${missing[*]}"
     fi
     say "Installing ${missing[*]}"
-    if ! "${as[@]}" env DEBIAN_FRONTEND=noninteractive \
+    if ! as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 </dev/null; then
-        "${as[@]}" apt-get update >/dev/null 2>&1 </dev/null || true
-        "${as[@]}" env DEBIAN_FRONTEND=noninteractive \
+        as_root apt-get update >/dev/null 2>&1 </dev/null || true
+        as_root env DEBIAN_FRONTEND=noninteractive \
             apt-get install -y --no-install-recommends "${missing[@]}" >/dev/null </dev/null ||
             fail "apt-get install ${missing[*]} failed"
     fi
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Waits until a command succeeds.
+await() { # SECONDS WHAT COMMAND…
+    local tries=$(($1 * 20)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries - 1))
+        if [ $tries -le 0 ]; then
+            tail -n 5 "$state"/*.log >&2
+            fail "waited in vain for $what"
+        fi
+        sleep 0.05
+    done
 }
 
 # A process is known by its number and its start time, so that a number that came back as somebody else's

@@ -2,6 +2,11 @@
 # it is a user namespace as well. Each kind of guest has a file like this one, with the same functions.
 
 guest_packages=(iproute2 util-linux)
+guest_tunnel="unix://$state/tunnel.sock"
+
+guest_prepare() { :; }
+
+guest_console() { fail "a namespace has no console: vm/exec sh"; }
 
 guest_start() {
     # /sys shows the namespace's own network; tracefs lets the agent hear of new listeners at once.
@@ -40,7 +45,7 @@ guest_exec() {
 }
 
 guest_start_agent() {
-    (guest_exec setsid "$build/twinport-agent" --connect "unix://$state/tunnel.sock") \
+    (guest_exec setsid "$build/twinport-agent" --connect "$guest_tunnel") \
         </dev/null >"$state/agent.log" 2>&1 &
     remember agent $!
 }

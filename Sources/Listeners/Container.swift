@@ -1,0 +1,134 @@
+/// The container a process runs in.
+public struct Container: Hashable, Sendable {
+    /// Its id as its runtime gives it, 64 hexadecimal digits for most; empty when only its name is known.
+    public var id: String
+    /// Its name, empty when that is not known.
+    public var name: String
+
+    /// Names a container.
+    public init(id: String, name: String) {
+        self.id = id
+        self.name = name
+    }
+
+    /// A container of which neither is known.
+    public static let unknown = Container(id: "", name: "?")
+
+    /// As LISTENER carries it: `ID/NAME`.
+    public var text: String { "\(id)/\(name)" }
+
+    /// Reads ``text``; nil for "not in a container".
+    public init?(text: String) {
+        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, text.utf8.count > 1 else { return nil }
+        id = String(parts[0])
+        name = String(parts[1])
+    }
+}
+
+// What the files of the kernel and of container runtimes say. Pure.
+
+extension Container {
+    private static let idLength = 64
+
+    /// The container in the text of a `/proc/PID/cgroup`.
+    ///
+    /// Runtimes put the id into the last components: `/docker/ID`, `docker-ID.scope`, `libpod-ID.scope/container`,
+    /// `cri-containerd-ID.scope`, `kubepods/…/ID`. LXC puts its name there: `/lxc/NAME`, `lxc.payload.NAME`.
+    init?(cgroup text: String) {
+        for line in text.split(separator: "\n") {
+            let path = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+            guard path.count == 3 else { continue }
+            let components = path[2].split(separator: "/")
+            for component in components.reversed() {
+                if let id = Self.id(inComponent: component) {
+                    self.init(id: id, name: "")
+                    return
+                }
+            }
+            if let name = Self.lxcName(components) {
+                self.init(id: "", name: printable(name))
+                return
+            }
+        }
+        return nil
+    }
+
+    private static func id(inComponent component: Substring) -> String? {
+        let stem = component.split(separator: ".", maxSplits: 1).first ?? ""
+        let id = stem.suffix(idLength)
+        let isWhole = id.count == stem.count || stem.dropLast(idLength).last == "-"
+        return isWhole && isID(id) ? String(id) : nil
+    }
+
+    private static func lxcName(_ components: [Substring]) -> String? {
+        let payload = "lxc.payload."
+        for component in components where component.hasPrefix(payload) {
+            return String(component.dropFirst(payload.count))
+        }
+        guard let lxc = components.firstIndex(of: "lxc"), lxc + 1 < components.count else {
+            return nil
+        }
+        return String(components[lxc + 1])
+    }
+
+    private static func isID(_ text: Substring) -> Bool {
+        text.utf8.count == idLength
+            && text.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
+    }
+
+    /// The container's own folder at its runtime, from the text of a `/proc/PID/mountinfo` (proc(5)): runtimes mount
+    /// a file of that folder on `/etc/hostname`, `/etc/hosts` or `/etc/resolv.conf`.
+    ///
+    /// - Returns: The id, and the folder as seen from the root of its file system.
+    static func home(mountinfo text: String) -> (id: String, folder: String)? {
+        let targets: Set<Substring> = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"]
+        for line in text.split(separator: "\n") {
+            let fields = line.split(separator: " ")
+            guard fields.count > 5, targets.contains(fields[4]) else { continue }
+            let root = fields[3].split(separator: "/")
+            guard let index = root.firstIndex(where: isID) else { continue }
+            return (String(root[index]), "/" + root[...index].joined(separator: "/"))
+        }
+        return nil
+    }
+
+    /// The name in Docker's `config.v2.json` of a container: the one `"Name"` that begins with a slash. Quotes inside
+    /// of strings are escaped in JSON, so nothing that a container's owner can choose looks like this key.
+    static func name(dockerConfig text: String) -> String? {
+        value(after: "\"Name\":\"/", in: text)
+    }
+
+    /// The id in Docker's `config.v2.json`.
+    static func id(dockerConfig text: String) -> String? {
+        value(after: "\"ID\":\"", in: text).flatMap { isID($0[...]) ? $0 : nil }
+    }
+
+    /// The name that Podman's `containers.json` gives to the container with `id`.
+    static func name(podmanList text: String, id: String) -> String? {
+        guard let entry = text.firstRange(of: "\"id\":\"\(id)\"") else { return nil }
+        return value(after: "\"names\":[\"", in: text[entry.upperBound...])
+    }
+
+    private static func value(after key: String, in text: some StringProtocol) -> String? {
+        guard let start = text.firstRange(of: key)?.upperBound else { return nil }
+        let rest = text[start...]
+        guard let end = rest.firstIndex(of: "\""), end > rest.startIndex else { return nil }
+        return printable(String(rest[..<end]))
+    }
+
+    /// Which address a `docker-proxy` forwards to, from its `/proc/PID/cmdline`.
+    static func proxiedAddress(commandLine text: String) -> String? {
+        let arguments = text.split(separator: "\0")
+        guard let flag = arguments.firstIndex(of: "-container-ip"), flag + 1 < arguments.count
+        else { return nil }
+        return String(arguments[flag + 1])
+    }
+}
+
+/// A process or runtime may call things anything: only printable ASCII is passed on, and not too much of it.
+func printable(_ text: String) -> String {
+    let bytes = text.utf8.prefix { $0 != UInt8(ascii: "\n") }.prefix(64)
+    return String(
+        decoding: bytes.map { (33...126).contains($0) ? $0 : UInt8(ascii: "_") }, as: UTF8.self)
+}

@@ -1,0 +1,618 @@
+#!/usr/bin/env python3
+"""virtio-vsock for a QEMU guest without the kernel's vhost-vsock: a vhost-user backend in user space.
+
+    vsock-backend.py VHOST_SOCKET HYBRID_SOCKET GUEST_CID
+
+QEMU's vhost-user-vsock-pci connects to VHOST_SOCKET. The guest's AF_VSOCK appears on Unix sockets, named as
+Firecracker and Cloud Hypervisor name them:
+
+    guest → host port P    connects to HYBRID_SOCKET_P
+    host → guest port P    connect to HYBRID_SOCKET, write "CONNECT P\\n", read "OK N\\n"
+
+Theory of operation. One thread, one epoll. Unix sockets are edge-triggered: `readable` and `writable` say what
+the kernel said last, and nothing is registered anew per read. Nothing here grows with what a peer sends:
+
+    guest → host   we promise the guest BUFFER bytes per connection and count them as forwarded only when the
+                   Unix socket took them, so `unsent` never holds more; one reader that stops holds up itself
+    host → guest   a Unix socket is read only when the guest has a free receive buffer and gave credit, right
+                   into that buffer; what waits otherwise stays in the Unix socket
+    control        at most one credit update, one answer and one ending per connection, in `Connection.owed`
+
+Specification: virtio 1.2 §5.10 (socket device), the vhost-user protocol of QEMU's docs/interop/vhost-user.rst.
+"""
+import array
+import collections
+import mmap
+import os
+import select
+import socket
+import struct
+import sys
+
+HOST_CID = 2
+BUFFER = 256 * 1024
+MAX_CONNECTIONS = 4096
+
+# virtio 1.2 §5.10.6
+HEADER = struct.Struct("<QQIIIHHIII")
+REQUEST, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE, CREDIT_REQUEST = range(1, 8)
+NO_MORE_RECEIVE, NO_MORE_SEND = 1, 2
+STREAM = 1
+
+# vhost-user
+GET_FEATURES, SET_FEATURES, SET_OWNER = 1, 2, 3
+SET_MEM_TABLE, SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE = 5, 8, 9, 10, 11
+SET_VRING_KICK, SET_VRING_CALL, GET_PROTOCOL_FEATURES, GET_QUEUE_NUM, GET_CONFIG = 12, 13, 15, 17, 24
+FEATURES = 1 << 32 | 1 << 30  # VERSION_1, PROTOCOL_FEATURES
+PROTOCOL_FEATURES = 1 << 9 | 1 << 3  # CONFIG, REPLY_ACK
+
+DESCRIPTOR = struct.Struct("<QIHH")
+NEXT = 1
+RX, TX = 0, 1
+
+LISTENING_EVENTS = select.EPOLLIN
+STREAM_EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+
+
+def log(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+class Memory:
+    """The guest's memory, mapped here."""
+
+    def __init__(self):
+        self.regions = []
+
+    def map(self, payload, fds):
+        self.unmap()
+        for index in range(struct.unpack_from("<I", payload)[0]):
+            guest, size, user, offset = struct.unpack_from("<QQQQ", payload, 8 + 32 * index)
+            view = memoryview(mmap.mmap(fds[index], size + offset))
+            self.regions.append((guest, size, user, offset, view))
+            os.close(fds[index])
+
+    def unmap(self):
+        self.regions = []
+
+    def slice(self, address, length, user=False):
+        """`length` bytes at a guest (or QEMU) address; KeyError when they are not all in one region."""
+        for guest, size, qemu, offset, view in self.regions:
+            base = qemu if user else guest
+            if base <= address and address + length <= base + size:
+                start = address - base + offset
+                return view[start : start + length]
+        raise KeyError(f"{length} bytes at {address:#x}")
+
+
+class Queue:
+    """One virtqueue (split ring)."""
+
+    def __init__(self):
+        self.kick = self.call = -1
+        self.size = 0
+        self.reset()
+
+    def reset(self):
+        self.last = 0
+        self.used_index = 0
+        self.is_on = False
+        self.addresses = None
+
+    def lay_out(self, memory):
+        descriptors, used, available = self.addresses
+        self.descriptors = memory.slice(descriptors, 16 * self.size, True)
+        self.used = memory.slice(used, 6 + 8 * self.size, True)
+        self.available = memory.slice(available, 6 + 2 * self.size, True)
+        self.used_index = struct.unpack_from("<H", self.used, 2)[0]
+
+    @property
+    def has_more(self):
+        return self.is_on and struct.unpack_from("<H", self.available, 2)[0] != self.last
+
+    def pop(self, memory):
+        """The next chain: its head, and its buffers as views."""
+        slot = self.last % self.size
+        head = struct.unpack_from("<H", self.available, 4 + 2 * slot)[0]
+        self.last = (self.last + 1) & 0xFFFF
+        buffers, index = [], head
+        for _ in range(self.size):
+            address, length, flags, following = DESCRIPTOR.unpack_from(
+                self.descriptors, 16 * (index % self.size)
+            )
+            buffers.append(memory.slice(address, length))
+            if not flags & NEXT:
+                break
+            index = following
+        return head, buffers
+
+    def push(self, head, length):
+        struct.pack_into("<II", self.used, 4 + 8 * (self.used_index % self.size), head, length)
+        self.used_index = (self.used_index + 1) & 0xFFFF
+        struct.pack_into("<H", self.used, 2, self.used_index)
+
+    def notify(self):
+        # Always: whether the guest asked not to be told can only be read behind a memory barrier, which
+        # Python does not have. One call for a batch.
+        if self.call >= 0:
+            os.write(self.call, b"\x01\0\0\0\0\0\0\0")
+
+
+class Connection:
+    """One stream between a guest port and a Unix socket."""
+
+    def __init__(self, sock, guest_port, host_port):
+        self.sock = sock
+        self.guest_port, self.host_port = guest_port, host_port
+        self.is_open = False  # both sides agreed
+        self.readable = self.writable = False
+        self.unsent = collections.deque()
+        self.forwarded = self.reported = 0  # what the Unix socket took; what the guest was told of that
+        self.sent = 0
+        self.guest_buffer = self.guest_forwarded = 0
+        self.host_ended = self.guest_ended = False  # no more bytes from there
+        self.is_closing = False
+        self.is_hung_up = False  # the Unix socket's other end is closed
+        self.is_busy = False
+        self.owed = {}  # op → flags, sent when there is a receive buffer
+
+    @property
+    def key(self):
+        return self.guest_port, self.host_port
+
+    @property
+    def credit(self):
+        return self.guest_buffer - ((self.sent - self.guest_forwarded) & 0xFFFFFFFF)
+
+    @property
+    def wants_to_send(self):
+        return self.is_open and self.readable and not self.host_ended and self.credit > 0
+
+
+class Backend:
+    def __init__(self, hybrid_path, cid):
+        self.hybrid_path, self.cid = hybrid_path, cid
+        self.memory = Memory()
+        self.queues = [Queue() for _ in range(3)]
+        self.connections = {}
+        self.by_fd = {}
+        self.asking = {}  # fd → [socket, bytes of the CONNECT line]
+        self.busy = collections.deque()  # connections with something for the guest
+        self.stray = collections.deque(maxlen=256)  # RSTs for connections that are not there
+        self.next_port = 1 << 30
+        self.epoll = select.epoll()
+
+    # The guest → us
+
+    def take_packets(self):
+        queue, taken = self.queues[TX], 0
+        while queue.has_more:
+            head, buffers = queue.pop(self.memory)
+            try:
+                data = b"".join(buffers)
+                if len(data) >= HEADER.size:
+                    self.packet(HEADER.unpack_from(data), data)
+            finally:
+                queue.push(head, 0)
+                taken += 1
+        if taken:
+            queue.notify()
+
+    def packet(self, header, data):
+        _, destination, guest_port, host_port, length, kind, op, flags, buffer, forwarded = header
+        key = guest_port, host_port
+        connection = self.connections.get(key)
+        if destination != HOST_CID or kind != STREAM:
+            if op != RST:
+                self.stray.append(key)
+            return
+        if op == REQUEST:
+            return self.guest_connects(key, buffer, forwarded)
+        if connection is None:
+            if op != RST:
+                self.stray.append(key)
+            return
+        connection.guest_buffer, connection.guest_forwarded = buffer, forwarded
+        if op == RESPONSE:
+            self.guest_accepts(connection)
+        elif op == RW:
+            self.guest_sends(connection, data[HEADER.size : HEADER.size + length])
+        elif op == CREDIT_REQUEST:
+            self.owe(connection, CREDIT_UPDATE)
+        elif op == SHUTDOWN:
+            self.guest_shuts(connection, flags)
+        elif op == RST:
+            self.drop(connection)
+        self.mark_busy(connection)
+
+    def guest_connects(self, key, buffer, forwarded):
+        if key in self.connections or len(self.connections) >= MAX_CONNECTIONS:
+            return self.stray.append(key)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            sock.connect(f"{self.hybrid_path}_{key[1]}")
+        except OSError:
+            sock.close()
+            return self.stray.append(key)
+        connection = self.add(sock, *key)
+        connection.guest_buffer, connection.guest_forwarded = buffer, forwarded
+        connection.is_open = True
+        self.owe(connection, RESPONSE)
+
+    def guest_accepts(self, connection):
+        if connection.is_open:
+            return
+        connection.is_open = True
+        connection.unsent.append(memoryview(b"OK %d\n" % connection.host_port))
+        # The line is ours, not the guest's: it does not count as forwarded.
+        connection.forwarded -= len(connection.unsent[0])
+        self.flush(connection)
+
+    def guest_sends(self, connection, data):
+        waiting = sum(len(piece) for piece in connection.unsent)
+        if connection.guest_ended or waiting + len(data) > BUFFER:
+            return self.reset(connection)  # more than it was promised
+        if data:
+            connection.unsent.append(memoryview(data))
+            self.flush(connection)
+
+    def guest_shuts(self, connection, flags):
+        if flags & NO_MORE_SEND:
+            connection.guest_ended = True
+        if flags & NO_MORE_RECEIVE:
+            connection.host_ended = True
+        if connection.guest_ended and connection.host_ended:
+            connection.is_closing = True
+        self.flush(connection)
+
+    def flush(self, connection):
+        """Gives the Unix socket what it takes."""
+        try:
+            while connection.unsent:
+                piece = connection.unsent[0]
+                count = connection.sock.send(piece)
+                connection.forwarded += count
+                if count < len(piece):
+                    connection.unsent[0] = piece[count:]
+                else:
+                    connection.unsent.popleft()
+        except BlockingIOError:
+            connection.writable = False
+            return self.report_credit(connection)
+        except OSError:
+            return self.reset(connection)
+        if connection.is_closing:
+            return self.reset(connection)
+        if connection.guest_ended:
+            try:
+                connection.sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+        self.report_credit(connection)
+
+    def report_credit(self, connection):
+        if connection.forwarded - connection.reported >= BUFFER // 4:
+            self.owe(connection, CREDIT_UPDATE)
+
+    # Us → the guest
+
+    def owe(self, connection, op, flags=0):
+        connection.owed[op] = connection.owed.get(op, 0) | flags
+        self.mark_busy(connection)
+
+    def mark_busy(self, connection):
+        if not connection.is_busy and (connection.owed or connection.wants_to_send):
+            connection.is_busy = True
+            self.busy.append(connection)
+
+    def fill_buffers(self):
+        """Gives the guest what is owed and what the Unix sockets have, one packet a connection in turn."""
+        queue, filled = self.queues[RX], 0
+        while queue.has_more and (self.stray or self.busy):
+            if self.stray:
+                guest_port, host_port = self.stray.popleft()
+                filled += self.emit(queue, None, guest_port, host_port, RST, 0)
+                continue
+            connection = self.busy.popleft()
+            connection.is_busy = False
+            if connection.owed:
+                op = next(iter(connection.owed))
+                filled += self.emit(
+                    queue, connection, *connection.key, op, connection.owed.pop(op)
+                )
+            elif connection.wants_to_send:
+                filled += self.emit_data(queue, connection)
+            self.mark_busy(connection)
+        if filled:
+            queue.notify()
+
+    def header(self, connection, guest_port, host_port, length, op, flags):
+        forwarded = connection.forwarded if connection else 0
+        if connection:
+            connection.reported = forwarded
+        return HEADER.pack(
+            HOST_CID, self.cid, host_port, guest_port, length, STREAM, op, flags, BUFFER,
+            forwarded & 0xFFFFFFFF,
+        )
+
+    def emit(self, queue, connection, guest_port, host_port, op, flags):
+        head, buffers = queue.pop(self.memory)
+        buffers[0][: HEADER.size] = self.header(connection, guest_port, host_port, 0, op, flags)
+        queue.push(head, HEADER.size)
+        return 1
+
+    def emit_data(self, queue, connection):
+        """One packet, read from the Unix socket right into the guest's buffer."""
+        before = queue.last
+        head, buffers = queue.pop(self.memory)
+        room = buffers[0][HEADER.size :]
+        if not room and len(buffers) > 1:
+            room = buffers[1]
+        try:
+            count = connection.sock.recv_into(room, min(len(room), connection.credit))
+        except BlockingIOError:
+            queue.last = before
+            connection.readable = False
+            return 0
+        except OSError:
+            queue.last = before
+            self.reset(connection)
+            return 0
+        if count == 0:
+            queue.last = before
+            connection.host_ended = True
+            both = NO_MORE_RECEIVE | NO_MORE_SEND
+            self.owe(connection, SHUTDOWN, both if connection.is_hung_up else NO_MORE_SEND)
+            return 0
+        connection.sent += count
+        buffers[0][: HEADER.size] = self.header(connection, *connection.key, count, RW, 0)
+        queue.push(head, HEADER.size + count)
+        return 1
+
+    # Connections
+
+    def add(self, sock, guest_port, host_port):
+        connection = Connection(sock, guest_port, host_port)
+        self.connections[connection.key] = connection
+        self.by_fd[sock.fileno()] = connection
+        self.epoll.register(sock, STREAM_EVENTS)
+        return connection
+
+    def reset(self, connection):
+        """Ends a connection on both sides."""
+        self.stray.append(connection.key)
+        self.drop(connection)
+
+    def drop(self, connection):
+        connection.owed.clear()
+        connection.is_open = False
+        if self.connections.pop(connection.key, None):
+            del self.by_fd[connection.sock.fileno()]
+            self.epoll.unregister(connection.sock)
+            connection.sock.close()
+
+    def host_event(self, connection, events):
+        if events & (select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP):
+            connection.readable = True
+        if events & select.EPOLLOUT:
+            connection.writable = True
+            if connection.unsent:
+                self.flush(connection)
+        if events & select.EPOLLERR:
+            self.reset(connection)
+        elif events & select.EPOLLHUP:
+            connection.is_hung_up = True
+            if connection.host_ended:
+                self.owe(connection, SHUTDOWN, NO_MORE_RECEIVE | NO_MORE_SEND)
+        self.mark_busy(connection)
+
+    # The host asks for a guest port
+
+    def accept(self, listener):
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            return
+        if len(self.asking) >= 64:
+            return sock.close()
+        sock.setblocking(False)
+        self.asking[sock.fileno()] = [sock, b""]
+        self.epoll.register(sock, select.EPOLLIN)
+
+    def read_request(self, fd):
+        sock, line = self.asking[fd]
+        try:
+            byte = sock.recv(1)
+        except BlockingIOError:
+            return
+        except OSError:
+            byte = b""
+        self.asking[fd][1] = line = line + byte
+        if byte and not line.endswith(b"\n") and len(line) < 32:
+            return
+        del self.asking[fd]
+        self.epoll.unregister(sock)
+        words = line.split()
+        if len(words) != 2 or words[0] != b"CONNECT" or not words[1].isdigit():
+            return sock.close()
+        if not self.queues[RX].is_on or len(self.connections) >= MAX_CONNECTIONS:
+            return sock.close()
+        self.next_port += 1
+        self.owe(self.add(sock, int(words[1]) & 0xFFFFFFFF, self.next_port), REQUEST)
+
+    # QEMU
+
+    def reset_device(self):
+        for connection in list(self.connections.values()):
+            self.drop(connection)
+        self.busy.clear()
+        self.stray.clear()
+        for queue in self.queues:
+            for fd in (queue.kick, queue.call):
+                if fd >= 0:
+                    self.forget(fd)
+                    os.close(fd)
+            queue.kick = queue.call = -1
+            queue.reset()
+        self.memory.unmap()
+
+    def forget(self, fd):
+        try:
+            self.epoll.unregister(fd)
+        except (OSError, ValueError):
+            pass
+
+    def qemu_message(self, qemu):
+        """Handles one vhost-user message. False when QEMU is gone."""
+        fds = array.array("i")
+        head, ancillary, _, _ = qemu.recvmsg(12, socket.CMSG_SPACE(8 * fds.itemsize))
+        if len(head) < 12:
+            return False
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds.frombytes(data[: len(data) // fds.itemsize * fds.itemsize])
+        request, flags, size = struct.unpack("<III", head)
+        payload = b""
+        while len(payload) < size:
+            piece = qemu.recv(size - len(payload))
+            if not piece:
+                return False
+            payload += piece
+        answer = self.perform(request, payload, list(fds))
+        if answer is not None:
+            qemu.sendall(struct.pack("<III", request, 5, len(answer)) + answer)
+        elif flags & 8:
+            qemu.sendall(struct.pack("<IIIQ", request, 5, 8, 0))
+        return True
+
+    def perform(self, request, payload, fds):
+        if request == GET_FEATURES:
+            return struct.pack("<Q", FEATURES)
+        if request == GET_PROTOCOL_FEATURES:
+            return struct.pack("<Q", PROTOCOL_FEATURES)
+        if request == GET_QUEUE_NUM:
+            return struct.pack("<Q", 2)
+        if request == GET_CONFIG:
+            offset, length, _ = struct.unpack_from("<III", payload)
+            return payload[:12] + struct.pack("<Q", self.cid)[offset : offset + length]
+        if request == SET_MEM_TABLE:
+            self.memory.map(payload, fds)
+            for queue in self.queues:
+                if queue.addresses:
+                    queue.lay_out(self.memory)
+        elif request == SET_VRING_NUM:
+            index, size = struct.unpack("<II", payload)
+            self.queues[index].size = size
+        elif request == SET_VRING_ADDR:
+            index, _, descriptors, used, available, _ = struct.unpack("<IIQQQQ", payload)
+            self.queues[index].addresses = descriptors, used, available
+            self.queues[index].lay_out(self.memory)
+        elif request == SET_VRING_BASE:
+            index, base = struct.unpack("<II", payload)
+            self.queues[index].last = base
+        elif request == GET_VRING_BASE:
+            return self.stop_queue(struct.unpack("<II", payload)[0])
+        elif request == SET_VRING_KICK:
+            self.set_kick(struct.unpack("<Q", payload)[0] & 0xFF, fds)
+        elif request == SET_VRING_CALL:
+            queue = self.queues[struct.unpack("<Q", payload)[0] & 0xFF]
+            if queue.call >= 0:
+                os.close(queue.call)
+            queue.call = fds[0] if fds else -1
+        return None
+
+    def stop_queue(self, index):
+        queue = self.queues[index]
+        queue.is_on = False
+        if queue.kick >= 0:
+            self.forget(queue.kick)
+            os.close(queue.kick)
+            queue.kick = -1
+        if index == RX:
+            # The guest rebooted or the driver went: its connections are gone with it.
+            for connection in list(self.connections.values()):
+                self.drop(connection)
+            self.busy.clear()
+            self.stray.clear()
+        return struct.pack("<II", index, queue.last)
+
+    def set_kick(self, index, fds):
+        queue = self.queues[index]
+        if queue.kick >= 0:
+            self.forget(queue.kick)
+            os.close(queue.kick)
+        queue.kick = fds[0] if fds else -1
+        queue.is_on = True
+        if queue.kick >= 0:
+            self.epoll.register(queue.kick, select.EPOLLIN)
+
+    # The loop
+
+    def run(self, vhost_listener, hybrid_listener):
+        self.epoll.register(vhost_listener, LISTENING_EVENTS)
+        self.epoll.register(hybrid_listener, LISTENING_EVENTS)
+        qemu = None
+        while True:
+            for fd, events in self.epoll.poll():
+                if qemu is not None and fd == qemu.fileno():
+                    if not self.serve(qemu):
+                        log("QEMU is gone")
+                        self.epoll.unregister(qemu)
+                        self.reset_device()
+                        qemu.close()
+                        qemu = None
+                elif fd == vhost_listener.fileno():
+                    newcomer, _ = vhost_listener.accept()
+                    if qemu is not None:
+                        newcomer.close()
+                        continue
+                    qemu = newcomer
+                    self.epoll.register(qemu, select.EPOLLIN)
+                    log("QEMU is here")
+                elif fd == hybrid_listener.fileno():
+                    self.accept(hybrid_listener)
+                elif fd in self.asking:
+                    self.read_request(fd)
+                elif fd in self.by_fd:
+                    self.host_event(self.by_fd[fd], events)
+                else:
+                    self.kicked(fd)
+            self.fill_buffers()
+
+    def serve(self, qemu):
+        try:
+            return self.qemu_message(qemu)
+        except OSError:
+            return False
+
+    def kicked(self, fd):
+        try:
+            os.read(fd, 8)
+        except OSError:
+            return
+        if fd == self.queues[TX].kick:
+            self.take_packets()
+
+
+def listen(path):
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    os.chmod(path, 0o600)
+    listener.listen(64)
+    return listener
+
+
+def main():
+    if len(sys.argv) != 4 or not sys.argv[3].isdigit():
+        raise SystemExit(__doc__.split("\n\n")[1].strip())
+    vhost, hybrid = listen(sys.argv[1]), listen(sys.argv[2])
+    log("ready")
+    Backend(sys.argv[2], int(sys.argv[3])).run(vhost, hybrid)
+
+
+if __name__ == "__main__":
+    main()
