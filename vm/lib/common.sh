@@ -3,7 +3,9 @@
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build="$top/.build/release"
 
-if [ "$(id -u)" = 0 ]; then
+if [ -n "${TWINPORT_VM_STATE:-}" ]; then
+    state=$TWINPORT_VM_STATE
+elif [ "$(id -u)" = 0 ]; then
     state=/run/twinport-vm
 else
     state=${XDG_RUNTIME_DIR:-/tmp}/twinport-vm-$(id -u)
@@ -39,6 +41,11 @@ install_packages() {
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# A TCP port of loopback that nobody uses now.
+free_port() {
+    python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
 # Waits until a command succeeds.

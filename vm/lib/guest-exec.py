@@ -1,29 +1,55 @@
 #!/usr/bin/env python3
-"""The host's half of vm/exec: guest-exec.py HYBRID_SOCKET PORT CMD [ARG…]
+"""The host's half of vm/exec: guest-exec.py STATE CMD [ARG…]
 
-Ends with the command's exit code; 125 when the guest cannot be reached.
+STATE is the folder of a running VM; its files say how to reach guest-exec in the guest. Ends with the
+command's exit code; 125 when the guest cannot be reached.
 """
+import fcntl
 import os
 import select
 import signal
 import socket
 import struct
 import sys
+import termios
+import tty
 
 
-def connect(path, port):
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(10)
-    sock.connect(path)
-    sock.sendall(b"CONNECT %d\n" % port)
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = sock.recv(1)
-        if not byte:
-            raise OSError("nobody answers in the guest")
-        line += byte
-    sock.settimeout(None)
-    return sock
+class Place:
+    """What the state folder says."""
+
+    def __init__(self, state):
+        self.state = state
+
+    def read(self, name):
+        with open(os.path.join(self.state, name)) as file:
+            return file.read().strip()
+
+    def connect(self):
+        kind, *rest = self.read("exec").split(":")
+        if kind == "tcp":
+            sock = socket.create_connection(("127.0.0.1", int(self.read("exec-port"))), 10)
+        elif os.path.exists(os.path.join(self.state, "cid")):
+            sock = socket.socket(socket.AF_VSOCK)
+            sock.settimeout(10)
+            sock.connect((int(self.read("cid")), int(rest[0])))
+        else:
+            sock = self.connect_hybrid(int(rest[0]))
+        sock.settimeout(None)
+        return sock
+
+    def connect_hybrid(self, port):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(10)
+        sock.connect(os.path.join(self.state, "vsock"))
+        sock.sendall(b"CONNECT %d\n" % port)
+        line = b""
+        while not line.endswith(b"\n"):
+            byte = sock.recv(1)
+            if not byte:
+                raise OSError("nobody answers in the guest")
+            line += byte
+        return sock
 
 
 def receive(sock, count):
@@ -41,9 +67,23 @@ def write_all(fd, data):
         data = data[os.write(fd, data) :]
 
 
-def run(sock, arguments):
+def terminal_size():
+    if not (os.isatty(0) and os.isatty(1)) or os.tcgetpgrp(0) != os.getpgrp():
+        return None
+    return struct.unpack("HH", fcntl.ioctl(0, termios.TIOCGWINSZ, b"\0" * 8)[:4])
+
+
+def ask(sock, token, size, arguments):
     packed = b"".join(os.fsencode(argument) + b"\0" for argument in arguments)
-    sock.sendall(struct.pack("<I", len(packed)) + packed)
+    rows, columns = size or (0, 0)
+    sock.sendall(
+        token.encode() + struct.pack("<HH", rows or (24 if size else 0), columns or 80)
+        + struct.pack("<I", len(packed)) + packed
+    )
+
+
+def join(sock):
+    """Joins standard input and output to the command; returns its exit code."""
     sources = [sock, 0]
     while True:
         for source in select.select(sources, [], [])[0]:
@@ -66,11 +106,25 @@ def run(sock, arguments):
             write_all(kind, data)
 
 
+def run(place, arguments):
+    size = terminal_size()
+    sock = place.connect()
+    ask(sock, place.read("token"), size, arguments)
+    if size is None:
+        return join(sock)
+    saved = termios.tcgetattr(0)
+    try:
+        tty.setraw(0)
+        return join(sock)
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, saved)
+
+
 def main():
     signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     try:
-        sock = connect(sys.argv[1], int(sys.argv[2]))
-        code = run(sock, sys.argv[3:])
+        code = run(Place(sys.argv[1]), sys.argv[2:])
     except OSError as error:
         print(f"vm/exec: {error}", file=sys.stderr)
         code = 125

@@ -2,9 +2,12 @@
 # it is a user namespace as well. Each kind of guest has a file like this one, with the same functions.
 
 guest_packages=(iproute2 util-linux)
-guest_tunnel="unix://$state/tunnel.sock"
+tunnel_setting="listen: unix://$state/tunnel.sock"
 
-guest_prepare() { :; }
+guest_prepare() {
+    [ "$docker" = no ] || fail "--docker needs a VM: --guest qemu"
+    [ "$tunnel" = auto ] || fail "--tunnel is for VMs: --guest qemu"
+}
 
 guest_console() { fail "a namespace has no console: vm/exec sh"; }
 
@@ -45,7 +48,7 @@ guest_exec() {
 }
 
 guest_start_agent() {
-    (guest_exec setsid "$build/twinport-agent" --connect "$guest_tunnel") \
+    (guest_exec setsid "$build/twinport-agent" --connect "unix://$state/tunnel.sock") \
         </dev/null >"$state/agent.log" 2>&1 &
     remember agent $!
 }

@@ -1,49 +1,66 @@
-# A guest that is a VM: QEMU, Debian's cloud kernel, and the tunnel over virtio-vsock.
-#
-# vsock comes from QEMU's vhost-user-vsock device and vsock-backend.py, which needs no kernel support here and
-# never touches this machine's own AF_VSOCK: that may lead to *its* hypervisor.
+# A guest that is a VM: QEMU and Debian's cloud kernel. How helper and agent meet is one of the files
+# tunnel-*.sh beside this one.
 
 . "$top/vm/lib/image.sh"
 
-guest_packages=(qemu-system-x86 qemu-system-data seabios python3 "${image_packages[@]}")
-guest_tunnel="firecracker://$state/vsock?port=1024"
-agent_port=1024 exec_port=1026 guest_cid=42
+guest_packages=(qemu-system-x86 qemu-system-data seabios python3 e2fsprogs "${image_packages[@]}")
+tunnel=${tunnel:-$(cat "$state/tunnel" 2>/dev/null || echo auto)}
+[ "$tunnel" = auto ] && tunnel=$(if [ -w /dev/vhost-vsock ]; then echo vhost; else echo vhost-user; fi)
+[ -f "$top/vm/lib/tunnel-$tunnel.sh" ] || {
+    printf 'vm/up: no tunnel of kind %s; there is: auto, vhost, vhost-user, tcp\n' "$tunnel" >&2
+    exit 2
+}
+. "$top/vm/lib/tunnel-$tunnel.sh"
 
 guest_prepare() {
     mkdir -p "$images"
     "$top/vm/build-agent"
     fetch_kernel
     make_initramfs
+    if [ "$docker" = yes ]; then
+        fetch_docker
+        make_docker_disk
+    fi
 }
 
 guest_start() {
-    python3 "$top/vm/lib/vsock-backend.py" "$state/vhost" "$state/vsock" $guest_cid \
-        </dev/null >"$state/vsock.log" 2>&1 &
-    remember vsock $!
-    await 5 "the vsock backend" grep -q ready "$state/vsock.log"
     local accel
+    tunnel_start
     accel=$(acceleration)
     say "Booting the VM ($accel)"
+    printf '%s' "$tunnel" >"$state/tunnel"
+    printf '%s' "$agent_address" >"$state/connect"
+    printf '%s' "$exec_address" >"$state/exec"
+    (umask 077 && head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' >"$state/token")
     boot "$accel"
-    await 60 "the guest" grep -q "guest: up" "$state/console.log"
+    await 120 "the guest" guest_is_up
+}
+
+guest_is_up() {
+    pid_of guest >/dev/null || fail "the VM ended: $(cat "$state/qemu.log")"
+    grep -q "guest: up" "$state/console.log"
 }
 
 boot() { # ACCELERATION
-    local accel=(-accel tcg,thread=multi -cpu max)
+    local accel=(-accel tcg,thread=multi -cpu max) memory=512M disk=() mode=
     [ "$1" = kvm ] && accel=(-accel kvm -cpu host)
-    setsid qemu-system-x86_64 -M q35,memory-backend=mem "${accel[@]}" -smp 2 -m "$guest_memory" \
-        -object "memory-backend-memfd,id=mem,size=$guest_memory,share=on" \
+    if [ "$docker" = yes ]; then
+        memory=1536M mode=twinport.disk
+        disk=(-drive "file=$images/docker.ext4,if=virtio,format=raw,snapshot=on")
+    fi
+    setsid qemu-system-x86_64 -M q35,memory-backend=mem "${accel[@]}" -smp 2 -m "$memory" \
+        -object "memory-backend-memfd,id=mem,size=$memory,share=on" \
         -nodefaults -nographic -no-reboot \
         -chardev "socket,id=console,path=$state/console.sock,server=on,wait=off,logfile=$state/console.log" \
         -serial chardev:console \
-        -chardev "socket,id=vhost,path=$state/vhost" -device vhost-user-vsock-pci,chardev=vhost \
         -kernel "$images/kernel/boot/vmlinuz-$(kernel_version)" -initrd "$images/initramfs" \
-        -append "console=ttyS0 quiet panic=-1" "${guest_devices[@]}" \
-        </dev/null >"$state/qemu.log" 2>&1 &
+        -append "console=ttyS0 quiet panic=-1 $mode" \
+        -fw_cfg "name=opt/twinport/connect,file=$state/connect" \
+        -fw_cfg "name=opt/twinport/exec,file=$state/exec" \
+        -fw_cfg "name=opt/twinport/token,file=$state/token" \
+        "${tunnel_devices[@]}" "${disk[@]}" </dev/null >"$state/qemu.log" 2>&1 &
     remember guest $!
 }
-guest_memory=512M
-guest_devices=()
 
 # kvm where a guest really boots with it: a device that opens is not proof. Tried once and remembered.
 acceleration() {
@@ -56,7 +73,7 @@ acceleration() {
 }
 
 kvm_boots() {
-    local log pid tries=0
+    local log pid tries=0 code=0
     log=$(mktemp)
     qemu-system-x86_64 -M q35 -accel kvm -cpu host -m 256 -nodefaults -nographic -no-reboot \
         -serial "file:$log" -kernel "$images/kernel/boot/vmlinuz-$(kernel_version)" \
@@ -69,20 +86,18 @@ kvm_boots() {
     done
     kill -9 $pid 2>/dev/null
     wait $pid 2>/dev/null || true
-    grep -q "guest: up" "$log"
-    local code=$?
+    grep -q "guest: up" "$log" || code=1
     rm -f "$log"
     return $code
 }
 
 guest_exec() {
     pid_of guest >/dev/null || fail "the guest is not running: vm/up"
-    exec python3 "$top/vm/lib/guest-exec.py" "$state/vsock" $exec_port "$@"
+    exec python3 "$top/vm/lib/guest-exec.py" "$state" "$@"
 }
 
-guest_start_agent() {
-    (guest_exec sh -c "twinport-agent --connect vsock://2:$agent_port >/var/log/agent.log 2>&1 &")
-}
+# The guest's init starts it.
+guest_start_agent() { :; }
 
 guest_console() {
     say "The guest's console; Ctrl-] leaves."
@@ -91,5 +106,5 @@ guest_console() {
 
 guest_stop() {
     end_process guest
-    end_process vsock
+    tunnel_stop
 }

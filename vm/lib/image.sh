@@ -1,42 +1,85 @@
 # The guest's kernel and file system, made on the spot from Debian packages. Sourced.
 #
-#   $images/kernel/           Debian's cloud kernel, unpacked, never installed
-#   $images/initramfs         busybox, modules, netcat, the static agent, guest-exec; boots by itself
-#   $images/docker.ext4       the same and a Docker engine, for vm/up --docker
+#   $images/kernel/       Debian's cloud kernel, unpacked, never installed
+#   $images/docker/       Debian's Docker engine and what it needs, the same
+#   $images/initramfs     busybox, modules, netcat, the static agent, guest-exec; boots by itself
+#   $images/docker.ext4   the same and the engine, for vm/up --docker
 
 images=$top/.build-vm
-image_packages=(busybox-static cpio curl kmod netcat-openbsd)
-image_modules=(vmw_vsock_virtio_transport vsock_loopback inet_diag tcp_diag udp_diag raw_diag virtio_pci
-    virtio_net virtio_blk ext4 veth bridge br_netfilter overlay nf_tables nft_compat nft_chain_nat
-    xt_conntrack xt_MASQUERADE xt_addrtype ip_tables iptable_nat iptable_filter ip6_tables sctp
-    sch_netem tun)
+image_packages=(busybox-static cpio kmod netcat-openbsd)
+image_modules=(vmw_vsock_virtio_transport vsock_loopback vhost_vsock inet_diag tcp_diag udp_diag raw_diag
+    qemu_fw_cfg virtio_pci virtio_net virtio_blk ext4 veth bridge br_netfilter overlay nf_tables nft_compat
+    nft_chain_nat xt_conntrack xt_MASQUERADE xt_addrtype xt_nat xt_mark xt_tcpudp xt_comment xt_multiport ip_tables iptable_nat iptable_filter
+    ip6_tables sctp sch_netem tun vxlan ip_vs ip_vs_rr xt_ipvs dummy)
+# Of what docker.io depends on, what only its installation needs.
+not_in_image='^(perl|lib.*-perl|libperl|usrmerge|dpkg|tar|debconf|adduser|passwd|init-system|sysvinit|libsemanage|libsepol|libpam|libgdbm|libdb5|libaudit|lsb-base|dmsetup|gcc-)'
 
 kernel_version() { ls "$images/kernel/lib/modules" 2>/dev/null | head -n 1; }
+
+# Downloads packages and unpacks them into a folder; installs nothing.
+unpack_packages() { # FOLDER PACKAGE…
+    local folder=$1 file
+    shift
+    rm -rf "$images/download"
+    mkdir -p "$images/download" "$folder"
+    (cd "$images/download" && apt-get download "$@" >/dev/null 2>&1 </dev/null) ||
+        fail "apt-get download $* failed"
+    for file in "$images/download"/*.deb; do dpkg -x "$file" "$folder"; done
+    rm -rf "$images/download"
+}
+
+# Prints what a command prints; once more with fresh lists when that is nothing.
+with_fresh_lists() { # COMMAND…
+    local answer
+    answer=$("$@")
+    if [ -z "$answer" ]; then
+        as_root apt-get update >/dev/null 2>&1 </dev/null || true
+        answer=$("$@")
+    fi
+    printf '%s\n' "$answer"
+}
 
 fetch_kernel() {
     [ -z "$(kernel_version)" ] || return 0
     [ "$(dpkg --print-architecture)" = amd64 ] || fail "the VM is made for amd64 so far: vm/up --guest namespace"
     local package
-    package=$(cloud_kernel)
-    if [ -z "$package" ]; then
-        as_root apt-get update >/dev/null 2>&1 </dev/null || true
-        package=$(cloud_kernel)
-    fi
+    package=$(with_fresh_lists cloud_kernel)
     [ -n "$package" ] || fail "apt knows no linux-image-cloud-amd64: is this Debian?"
     say "Fetching the guest's kernel ($package; not installed here)"
-    rm -rf "$images/kernel"
-    mkdir -p "$images/download"
-    (cd "$images/download" && apt-get download "$package" >/dev/null 2>&1 </dev/null) ||
-        fail "apt-get download $package failed"
-    dpkg -x "$images/download/${package}"_*.deb "$images/kernel.new"
+    rm -rf "$images/kernel" "$images/kernel.new"
+    unpack_packages "$images/kernel.new" "$package"
     depmod -b "$images/kernel.new" "$(ls "$images/kernel.new/lib/modules")"
     mv "$images/kernel.new" "$images/kernel"
-    rm -rf "$images/download"
 }
 
 cloud_kernel() {
     apt-cache depends linux-image-cloud-amd64 2>/dev/null |
         sed -nE 's/.*Depends: (linux-image-[0-9].*)/\1/p' | head -n 1
+}
+
+fetch_docker() {
+    [ ! -d "$images/docker" ] || return 0
+    local packages
+    mapfile -t packages < <(with_fresh_lists docker_packages)
+    [ -n "${packages[0]}" ] || fail "apt knows no docker.io: is this Debian?"
+    say "Fetching Docker for the guest (${#packages[@]} packages; not installed here)"
+    rm -rf "$images/docker.new"
+    unpack_packages "$images/docker.new" "${packages[@]}"
+    # What installing them would have made.
+    for name in iptables ip6tables; do
+        ln -sf xtables-nft-multi "$images/docker.new/usr/sbin/$name"
+    done
+    mv "$images/docker.new" "$images/docker"
+}
+
+# What apt would install beside docker.io where nothing is.
+docker_packages() {
+    local client=
+    apt-cache show docker-cli >/dev/null 2>&1 && client=docker-cli
+    # shellcheck disable=SC2086
+    apt-get -o Dir::State::status=/dev/null -o APT::Install-Recommends=false --print-uris -qq install \
+        docker.io $client 2>/dev/null </dev/null |
+        sed -nE "s/^'[^']*' ([^_]+)_.*/\1/p" | grep -vE "$not_in_image"
 }
 
 # Copies a program of this machine and the libraries it needs.
@@ -53,31 +96,39 @@ add_program() { # ROOT PROGRAM…
     done
 }
 
+# busybox, all its applets, and OpenBSD's netcat.
+add_tools() { # ROOT
+    local applet
+    mkdir -p "$1"/{bin,sbin,usr/bin,usr/sbin,tmp,root,etc}
+    install "$(command -v busybox)" "$1/bin/busybox"
+    for applet in $("$1/bin/busybox" --list); do
+        [ "$applet" = busybox ] || [ "$applet" = nc ] || [ -e "$1/bin/$applet" ] ||
+            ln -sf busybox "$1/bin/$applet"
+    done
+    add_program "$1" nc.openbsd
+    ln -sf nc.openbsd "$1/usr/bin/nc"
+    printf 'root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$1/etc/passwd"
+    printf 'root:x:0:\nnogroup:x:65534:\ndocker:x:999:\n' >"$1/etc/group"
+    printf '127.0.0.1 localhost\n::1 localhost\n' >"$1/etc/hosts"
+    printf 'hosts: files\n' >"$1/etc/nsswitch.conf"
+}
+
 # What every guest has.
 make_root() { # ROOT
-    local root=$1 version module applet
+    local root=$1 version module
     version=$(kernel_version)
-    mkdir -p "$root"/{bin,sbin,usr/bin,usr/sbin,dev,proc,sys,tmp,run,root,etc,disk,var/log}
-    install "$(command -v busybox)" "$root/bin/busybox"
-    for applet in $("$root/bin/busybox" --list); do
-        [ "$applet" = busybox ] || [ "$applet" = nc ] || ln -sf busybox "$root/bin/$applet"
-    done
-    add_program "$root" nc.openbsd
-    ln -sf nc.openbsd "$root/usr/bin/nc"
+    mkdir -p "$root"/{dev,proc,sys,run,disk,var/log,lib/modules}
+    add_tools "$root"
     for module in "${image_modules[@]}"; do
         modprobe -d "$images/kernel" -S "$version" --show-depends "$module" 2>/dev/null |
             sed -nE 's/^insmod ([^ ]+).*/\1/p'
     done | sort -u | while read -r file; do
         install -D -m 644 "$file" "$root/${file#"$images/kernel"}"
     done
-    cp "$images/kernel/lib/modules/$version"/modules.{order,builtin} "$root/lib/modules/$version/"
+    cp "$images/kernel/lib/modules/$version"/modules.{order,builtin,builtin.modinfo} "$root/lib/modules/$version/"
     depmod -b "$root" "$version"
-    printf 'root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$root/etc/passwd"
-    printf 'root:x:0:\nnogroup:x:65534:\ndocker:x:999:\n' >"$root/etc/group"
-    printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
     install "$top/vm/lib/guest-init" "$root/init"
-    clang -O2 -static -o "$root/bin/guest-exec" "$top/vm/lib/guest-exec.c" ||
-        fail "guest-exec does not build"
+    clang -O2 -static -o "$root/bin/guest-exec" "$top/vm/lib/guest-exec.c" || fail "guest-exec does not build"
     install "$top/.build-static/twinport-agent" "$root/bin/twinport-agent"
 }
 
@@ -99,5 +150,31 @@ make_initramfs() {
     make_root "$root"
     (cd "$root" && find . | cpio -o -H newc --quiet -R 0:0) >"$images/initramfs.new"
     mv "$images/initramfs.new" "$images/initramfs"
+    rm -rf "$root"
+}
+
+# The image twinport/netshoot, as docker import takes it.
+make_netshoot() { # FILE
+    local root
+    root=$(mktemp -d "$images/root.XXXXXX")
+    add_tools "$root"
+    tar -C "$root" --owner=0 --group=0 -cf "$1" .
+    rm -rf "$root"
+}
+
+make_docker_disk() {
+    is_stale "$images/docker.ext4" || return 0
+    say "Making the guest's disk, with Docker"
+    local root
+    root=$(mktemp -d "$images/root.XXXXXX")
+    cp -a "$images/docker/." "$root"
+    make_root "$root"
+    mkdir -p "$root/usr/share/twinport" "$root/var/lib/docker"
+    ln -sfn /run "$root/var/run"
+    make_netshoot "$root/usr/share/twinport/netshoot.tar"
+    rm -f "$images/docker.ext4.new"
+    truncate -s 3G "$images/docker.ext4.new"
+    mke2fs -q -t ext4 -O ^has_journal -E root_owner=0:0 -d "$root" "$images/docker.ext4.new"
+    mv "$images/docker.ext4.new" "$images/docker.ext4"
     rm -rf "$root"
 }
