@@ -74,6 +74,7 @@ private final class Agent: TunnelEndpointDelegate {
         try startWatching()
         side.onSessionEnd = { [unowned self] session, end in
             log.info("session down", metadata: ["reason": "\(end)"])
+            ServiceManager.status("No host: \(end)")
             self.endpoint?.sessionEnded(session)
         }
         for number in [Int32(15), 2] {
@@ -85,6 +86,7 @@ private final class Agent: TunnelEndpointDelegate {
         self.endpoint = endpoint
         try endpoint.start()
         log.info("agent started", metadata: ["tunnel": "\(options.mode.uri)"])
+        ServiceManager.ready()
         loop.run()
         loop.close()
     }
@@ -108,6 +110,7 @@ private final class Agent: TunnelEndpointDelegate {
 
     private func stop() {
         log.info("agent stopping")
+        ServiceManager.stopping()
         watcher?.stop()
         endpoint?.close()
         side.close()
@@ -132,7 +135,12 @@ private final class Agent: TunnelEndpointDelegate {
         lastTrouble = ""
         log.info(
             "session up", metadata: ["host": "\(hello.hostname)", "version": "\(hello.program)"])
+        ServiceManager.status("Connected to \(hello.hostname)")
         side.tunnelUp(session)
+    }
+
+    func tunnelSocket(_ inode: UInt64, isOpen: Bool) {
+        if isOpen { side.own.insert(inode) } else { side.own.remove(inode) }
     }
 
     func tunnelTrouble(_ what: String) {

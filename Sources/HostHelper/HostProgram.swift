@@ -55,6 +55,7 @@ public enum HostProgram {
                 try await server.run {
                     options.log.info(
                         "helper ready", metadata: ["control": "\(options.controlPath)"])
+                    ServiceManager.ready()
                 }
             }
             group.addTask { await ended.wait() }

@@ -88,6 +88,7 @@ final class HostSide {
 
     private func stop() {
         log.info("helper stopping")
+        ServiceManager.stopping()
         watcher.stop()
         endpoint?.close()
         side.close()
@@ -161,6 +162,7 @@ final class HostSide {
     private func sessionEnded(_ session: Session, _ end: SessionEnd) {
         log.warning("session down", metadata: ["reason": "\(end)"])
         trouble = end.description
+        ServiceManager.status("No guest: \(end)")
         peer = nil
         sessionSince = nil
         endpoint?.sessionEnded(session)
@@ -189,11 +191,16 @@ extension HostSide: TunnelEndpointDelegate {
                 "guest": "\(hello.hostname)", "kernel": "\(hello.kernel)",
                 "version": "\(hello.program)",
             ])
+        ServiceManager.status("Connected to \(hello.hostname)")
         peer = hello
         trouble = nil
         sessionSince = loop.now
         session.send(PolicyMessage(settings))
         side.tunnelUp(session)
+    }
+
+    func tunnelSocket(_ inode: UInt64, isOpen: Bool) {
+        if isOpen { side.own.insert(inode) } else { side.own.remove(inode) }
     }
 
     func tunnelTrouble(_ what: String) {

@@ -16,7 +16,8 @@ final class WatchWorker {
     /// The kernel tells before it is done: a socket shows in the tables a moment after its hint.
     private static let hintSettles: UInt64 = 60
     private static let ownersEvery: UInt64 = 500
-    private static let ownerTries = 4
+    /// With doubling gaps: for half a minute, in which a container that starts slowly has got its files.
+    private static let ownerTries = 7
     private static let rangeEvery: UInt64 = 5_000
 
     private let loop: Loop
@@ -38,9 +39,15 @@ final class WatchWorker {
     private var ephemeralPorts: ClosedRange<Port> = 32_768...60_999
     private var rangeReadAt: UInt64?
 
-    /// Listeners whose owner is not known, and how often it was looked for.
-    private var ownerless: [ListenerKey: (inode: UInt64, tries: Int)] = [:]
+    /// Listeners whose owner is not known, how often it was looked for, and when it is again.
+    private var ownerless: [ListenerKey: Ownerless] = [:]
     private var ownersAt: UInt64 = 0
+
+    private struct Ownerless {
+        var inode: UInt64
+        var tries = 0
+        var dueAt: UInt64 = 0
+    }
 
     init(
         loop: Loop, own: OwnSockets, options: WatchOptions,
@@ -191,7 +198,7 @@ final class WatchWorker {
         for change in changes {
             switch change {
             case .appeared(let listener), .updated(let listener):
-                ownerless[listener.key] = (listener.inode, 0)
+                ownerless[listener.key] = Ownerless(inode: listener.inode)
             case .vanished(let key):
                 ownerless[key] = nil
             }
@@ -203,19 +210,27 @@ final class WatchWorker {
             return
         }
         ownersAt = max(1, scannedAt)
-        let owners = OwnerFinder.owners(of: Set(ownerless.values.map(\.inode)))
+        let due = ownerless.filter { $0.value.dueAt <= scannedAt }
+        guard !due.isEmpty else { return }
+        let owners = OwnerFinder.owners(of: Set(due.values.map(\.inode)))
         var changes: [ListenerChange] = []
-        for (key, wanted) in ownerless {
-            if let owner = owners[wanted.inode] {
-                ownerless[key] = nil
-                if let listener = tracker.learn(owner, ofInode: wanted.inode, at: key) {
-                    changes.append(.updated(listener))
-                }
-            } else {
-                let isHopeless = wanted.tries + 1 >= Self.ownerTries
-                ownerless[key] = isHopeless ? nil : (wanted.inode, wanted.tries + 1)
+        for (key, wanted) in due {
+            let owner = owners[wanted.inode]
+            if let owner, let listener = tracker.learn(owner, ofInode: wanted.inode, at: key) {
+                changes.append(.updated(listener))
             }
+            // A docker-proxy listens before its container's file has the address.
+            let isKnown = owner != nil && owner?.container != .unknown
+            ownerless[key] = isKnown ? nil : again(wanted)
         }
         if !changes.isEmpty { deliver(ListenerChanges(changes: changes, isFirst: false)) }
+    }
+
+    private func again(_ wanted: Ownerless) -> Ownerless? {
+        guard wanted.tries + 1 < Self.ownerTries else { return nil }
+        var next = wanted
+        next.dueAt = scannedAt + Self.ownersEvery << UInt64(wanted.tries)
+        next.tries += 1
+        return next
     }
 }

@@ -11,22 +11,29 @@ final class Listening {
 
     /// Starts listening.
     ///
+    /// - Parameter claim: Told the inode of a TCP socket before it listens.
     /// - Throws: ``SystemError``, ``LoopError``.
-    init(loop: Loop, uri: TunnelURI, accepted: @escaping (consuming Socket) -> Void) throws {
+    init(
+        loop: Loop, uri: TunnelURI, claim: (UInt64) -> Void,
+        accepted: @escaping (consuming Socket) -> Void
+    ) throws {
         self.accepted = accepted
-        socket = try Self.listen(uri)
+        socket = try Self.listen(uri, claim)
         guard let descriptor = socket?.descriptor else { return }
         poller = try Poller(loop: loop, descriptor: descriptor) { [unowned self] _ in ready() }
         poller?.watch(.readable)
     }
 
-    private static func listen(_ uri: TunnelURI) throws(SystemError) -> Socket {
+    private static func listen(
+        _ uri: TunnelURI, _ claim: (UInt64) -> Void
+    ) throws(SystemError) -> Socket {
         switch uri {
         case .unix(let path): return try Socket.listenUnix(path)
         case .vsock(_, let port): return try Socket.listenVsock(port: port)
         case .firecracker: return try Socket.listenUnix(uri.socketPath ?? "")
         case .tcp(let endpoint):
             let socket = try Socket.boundTCP(to: endpoint, isV6Only: true)
+            claim(try socket.inode())
             try socket.listenForConnections()
             return socket
         }

@@ -26,6 +26,9 @@ public protocol TunnelEndpointDelegate: AnyObject {
     func refusal(of hello: Hello) -> String?
     /// A session went live; the delegate adopts it before it returns.
     func tunnelUp(_ session: Session, _ hello: Hello)
+    /// The tunnel's own listening socket is about to be in the kernel's tables, or is gone from them: it is
+    /// no listener to be mirrored. Only `tcp://` has one there.
+    func tunnelSocket(_ inode: UInt64, isOpen: Bool)
     /// An attempt failed, or a peer was turned away: for logs and status.
     func tunnelTrouble(_ what: String)
 }
@@ -57,6 +60,7 @@ public final class TunnelEndpoint {
     private let key: TunnelKey?
     private unowned let delegate: any TunnelEndpointDelegate
     private var listener: Listening?
+    private var ownInode: UInt64?
     private var dialling: Dialling?
     private var retryTimer: Timer?
     private var ticker: Timer?
@@ -103,9 +107,13 @@ public final class TunnelEndpoint {
         ticker?.start(after: Self.tickEvery, every: Self.tickEvery)
         switch mode {
         case .listen(let uri):
-            listener = try Listening(loop: loop, uri: uri) { [unowned self] socket in
-                accepted(socket)
-            }
+            listener = try Listening(
+                loop: loop, uri: uri,
+                claim: { [unowned self] inode in
+                    ownInode = inode
+                    delegate.tunnelSocket(inode, isOpen: true)
+                },
+                accepted: { [unowned self] socket in accepted(socket) })
         case .connect:
             retryTimer = try Timer(loop: loop) { [unowned self] in dial() }
             dial()
@@ -120,6 +128,7 @@ public final class TunnelEndpoint {
         retryTimer?.close()
         dialling?.close()
         listener?.close()
+        if let ownInode { delegate.tunnelSocket(ownInode, isOpen: false) }
         for handshake in handshakes { handshake.session.end(end) }
         live?.end(end)
         removeSocketFile()

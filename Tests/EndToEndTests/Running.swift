@@ -63,6 +63,7 @@ final class Running {
     }
 
     /// Waits for the end; a program that takes longer is ended.
+    @discardableResult
     func wait(within seconds: Double) throws -> Outcome {
         let deadline = Date().addingTimeInterval(seconds)
         while isRunning, Date() < deadline { usleep(1_000) }

@@ -179,13 +179,23 @@ static int join(int client, struct command *command) {
     return 0;
 }
 
+/* Ends a command as a terminal that closes would, and for certain a second later. */
+static void hang_up(pid_t pid) {
+    kill(-pid, SIGHUP);
+    for (int i = 0; i < 20; i++) {
+        if (waitpid(pid, NULL, WNOHANG) == pid) exit(0);
+        usleep(50000);
+    }
+    kill(-pid, SIGKILL);
+}
+
 static void serve(int client, const char *token) {
     check_token(client, token);
     struct winsize size = {0};
     if (read_all(client, &size.ws_row, 2) || read_all(client, &size.ws_col, 2)) exit(1);
     char **arguments = read_arguments(client);
     struct command command = size.ws_row ? start_on_terminal(arguments, &size) : start_on_pipes(arguments);
-    if (join(client, &command) < 0) kill(-command.pid, SIGKILL);
+    if (join(client, &command) < 0) hang_up(command.pid);
     int status = 0;
     while (waitpid(command.pid, &status, 0) < 0 && errno == EINTR) {}
     uint32_t code = WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : 128u + (uint32_t)WTERMSIG(status);

@@ -6,7 +6,7 @@
 #   $images/docker.ext4   the same and the engine, for vm/up --docker
 
 images=$top/.build-vm
-image_packages=(busybox-static cpio kmod netcat-openbsd)
+image_packages=(busybox-static cpio dash kmod netcat-openbsd)
 image_modules=(vmw_vsock_virtio_transport vsock_loopback vhost_vsock inet_diag tcp_diag udp_diag raw_diag
     qemu_fw_cfg virtio_pci virtio_net virtio_blk ext4 veth bridge br_netfilter overlay nf_tables nft_compat
     nft_chain_nat xt_conntrack xt_MASQUERADE xt_addrtype xt_nat xt_mark xt_tcpudp xt_comment xt_multiport ip_tables iptable_nat iptable_filter
@@ -96,7 +96,7 @@ add_program() { # ROOT PROGRAM…
     done
 }
 
-# busybox, all its applets, and OpenBSD's netcat.
+# busybox, all its applets, OpenBSD's netcat, and dash: busybox's shell would run its own nc whatever the PATH.
 add_tools() { # ROOT
     local applet
     mkdir -p "$1"/{bin,sbin,usr/bin,usr/sbin,tmp,root,etc}
@@ -105,7 +105,8 @@ add_tools() { # ROOT
         [ "$applet" = busybox ] || [ "$applet" = nc ] || [ -e "$1/bin/$applet" ] ||
             ln -sf busybox "$1/bin/$applet"
     done
-    add_program "$1" nc.openbsd
+    add_program "$1" nc.openbsd dash
+    ln -sf ../usr/bin/dash "$1/bin/sh"
     ln -sf nc.openbsd "$1/usr/bin/nc"
     printf 'root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$1/etc/passwd"
     printf 'root:x:0:\nnogroup:x:65534:\ndocker:x:999:\n' >"$1/etc/group"
@@ -127,6 +128,8 @@ make_root() { # ROOT
     done
     cp "$images/kernel/lib/modules/$version"/modules.{order,builtin,builtin.modinfo} "$root/lib/modules/$version/"
     depmod -b "$root" "$version"
+    # Where the kernel looks for it.
+    ln -sf ../bin/busybox "$root/sbin/modprobe"
     install "$top/vm/lib/guest-init" "$root/init"
     clang -O2 -static -o "$root/bin/guest-exec" "$top/vm/lib/guest-exec.c" || fail "guest-exec does not build"
     install "$top/.build-static/twinport-agent" "$root/bin/twinport-agent"

@@ -1,0 +1,179 @@
+import Control
+import Foundation
+import Testing
+
+/// A real VM with Docker, as `vm/up --docker` boots it, in a network namespace that stands for the desktop: the
+/// helper, QEMU and the vsock backend all run there, so its mirrors meet nobody else's ports.
+final class VirtualMachine {
+    private static let top = URL(filePath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+
+    /// Why there can be no VM here, nil when there can.
+    static let obstacle: String? = {
+        if let obstacle = Lab.obstacle { return obstacle }
+        if ProcessInfo.processInfo.environment["TWINPORT_VM"] == "0" {
+            return "VM tests are switched off (TWINPORT_VM=0)"
+        }
+        for tool in ["qemu-system-x86_64", "mke2fs", "clang"]
+        where !["/usr/bin", "/usr/sbin", "/opt/swift/usr/bin"].contains(where: {
+            FileManager.default.isExecutableFile(atPath: "\($0)/\(tool)")
+        }) {
+            return "\(tool) is not installed; Tests/run installs it"
+        }
+        return nil
+    }()
+
+    /// The one that the running suite has; see ``BootedVM``.
+    nonisolated(unsafe) fileprivate(set) static var current: VirtualMachine?
+
+    static func booted() throws -> VirtualMachine {
+        try #require(current, "the suite boots the VM")
+    }
+
+    let namespace = "tp-\(getpid())-vm"
+    let directory = "/tmp/twinport-vm-\(getpid())"
+    var state: String { "\(directory)/state" }
+    private var running: [Running] = []
+
+    fileprivate init(_ arguments: String) throws {
+        try FileManager.default.createDirectory(
+            atPath: directory, withIntermediateDirectories: true,
+            attributes: [.posixPermissions: 0o700])
+        _ = try Lab.shell("ip netns add \(namespace)")
+        _ = try Lab.shell("ip -n \(namespace) link set lo up")
+        // The desktop's own address, which is no loopback one.
+        _ = try Lab.shell("ip -n \(namespace) addr add 10.77.0.1/24 dev lo")
+        let start = Date()
+        let outcome = try host("\(Self.top)/vm/up --no-build \(arguments)", within: 200)
+        guard outcome.code == 0 else { throw Lab.Failure(what: "vm/up: \(outcome.output)") }
+        print("vm/up \(arguments): up after \(Int(Date().timeIntervalSince(start))) s")
+    }
+
+    fileprivate func close() {
+        for program in running.reversed() { program.stop() }
+        _ = try? host("\(Self.top)/vm/down", within: 30)
+        #expect(!FileManager.default.fileExists(atPath: state), "vm/down leaves nothing")
+        _ = try? Lab.shell("ip netns del \(namespace)")
+        try? FileManager.default.removeItem(atPath: directory)
+    }
+
+    // MARK: Commands
+
+    private func command(_ line: String) -> [String] {
+        [
+            Lab.path(of: "ip"), "netns", "exec", namespace, "/usr/bin/env",
+            "TWINPORT_VM_STATE=\(state)", "/bin/sh", "-c", line,
+        ]
+    }
+
+    /// Starts a shell line on the desktop.
+    func start(_ line: String) throws -> Running {
+        let program = try Running(
+            command(line), log: "\(directory)/out-\(running.count)", in: directory)
+        running.append(program)
+        return program
+    }
+
+    /// Runs a shell line on the desktop.
+    @discardableResult
+    func host(_ line: String, within seconds: Double = 30) throws -> Outcome {
+        try start(line).wait(within: seconds)
+    }
+
+    /// Starts a shell line in the VM.
+    func startInGuest(_ line: String) throws -> Running {
+        try start("exec \(Self.top)/vm/exec sh -c '\(line)'")
+    }
+
+    /// Runs a shell line in the VM (without single quotes).
+    @discardableResult
+    func guest(_ line: String, within seconds: Double = 60) throws -> Outcome {
+        try startInGuest(line).wait(within: seconds)
+    }
+
+    /// Starts `docker ARGUMENTS` in the VM.
+    func docker(_ arguments: String) throws -> Running {
+        try startInGuest("exec docker \(arguments)")
+    }
+
+    static let image = "twinport/netshoot"
+
+    /// Compiles one of our C programs statically and puts it into the VM as `/opt/NAME`.
+    func install(_ name: String) throws {
+        let built = "\(directory)/\(name)"
+        let outcome = try host("cc -O1 -static -o \(built) \(Lab.programs)/\(name).c")
+        guard outcome.code == 0 else { throw Lab.Failure(what: outcome.output) }
+        let copied = try host(
+            "\(Self.top)/vm/exec sh -c 'mkdir -p /opt && cat >/opt/\(name) && chmod 755 /opt/\(name)' <\(built)"
+        )
+        guard copied.code == 0 else { throw Lab.Failure(what: copied.output) }
+    }
+
+    // MARK: Twinport
+
+    func status() throws -> StatusReport {
+        let outcome = try host(
+            "exec \(Lab.programPath) status --json --control \(state)/control.sock")
+        return try JSONDecoder().decode(StatusReport.self, from: Data(outcome.output.utf8))
+    }
+
+    func ports() throws -> [PortReport] {
+        let outcome = try host(
+            "exec \(Lab.programPath) ports --json --control \(state)/control.sock")
+        return try JSONDecoder().decode([PortReport].self, from: Data(outcome.output.utf8))
+    }
+
+    func port(_ listener: String, _ name: String = "tcp") throws -> PortReport? {
+        try ports().first { $0.listener == listener && $0.protocol == name }
+    }
+
+    @discardableResult
+    func wait(
+        _ listener: String, _ name: String = "tcp", state: String = "active",
+        within seconds: Double = 20
+    ) throws -> PortReport {
+        var last: PortReport?
+        try wait("\(name) \(listener) to be \(state)", within: seconds) {
+            last = try self.port(listener, name)
+            return last?.state == state
+        }
+        return try #require(last)
+    }
+
+    func waitUntilGone(_ listener: String, _ name: String = "tcp") throws {
+        try wait("\(name) \(listener) to be gone", within: 20) {
+            try self.port(listener, name) == nil
+        }
+    }
+
+    func wait(_ what: String, within seconds: Double = 10, _ condition: () throws -> Bool) throws {
+        let deadline = Date().addingTimeInterval(seconds)
+        while Date() < deadline {
+            if try condition() { return }
+            usleep(50_000)
+        }
+        throw Lab.Failure(what: "waited \(seconds) s in vain for \(what)")
+    }
+}
+
+/// Boots one VM for all tests of a suite.
+struct BootedVM: SuiteTrait, TestScoping {
+    let arguments: String
+
+    func provideScope(
+        for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
+    ) async throws {
+        let vm = try VirtualMachine(arguments)
+        VirtualMachine.current = vm
+        defer {
+            VirtualMachine.current = nil
+            vm.close()
+        }
+        try await function()
+    }
+}
+
+extension Trait where Self == BootedVM {
+    /// Boots a VM with these arguments of `vm/up` for the suite.
+    static func vm(_ arguments: String) -> BootedVM { BootedVM(arguments: arguments) }
+}
