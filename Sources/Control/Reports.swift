@@ -110,7 +110,8 @@ public struct PortReport: Codable, Equatable, Sendable {
     /// Describes a port.
     public init(
         direction: String, protocol: String, listener: String, mirror: String?, state: String,
-        reason: String?, owner: String?, container: ContainerReport?, flows: Int, bytesIn: UInt64, bytesOut: UInt64
+        reason: String?, owner: String?, container: ContainerReport?, flows: Int, bytesIn: UInt64,
+        bytesOut: UInt64
     ) {
         self.direction = direction
         self.protocol = `protocol`

@@ -65,7 +65,8 @@ public struct MirrorPolicy: Equatable, Sendable {
     /// Describes a policy.
     public init(
         mirrorsDisabled: String?, bind: BindPolicy, mirrorIgnore: [IgnoreRule],
-        mirrorScope: MirrorScope, offersDisabled: String?, offerIgnore: [IgnoreRule], offersUnsupported: Bool,
+        mirrorScope: MirrorScope, offersDisabled: String?, offerIgnore: [IgnoreRule],
+        offersUnsupported: Bool,
         udpIdle: UInt64
     ) {
         self.mirrorsDisabled = mirrorsDisabled

@@ -96,7 +96,8 @@ extension Side {
             listener: listener.key.endpoint.unmapped, mirrors: offer.mirror?.addresses ?? [],
             state: state, reason: reason,
             owner: listener.owner.map { "\($0.pid)/\($0.command)" } ?? "",
-            container: listener.owner?.container, flows: offer.traffic.flows, bytesIn: offer.traffic.bytesIn,
+            container: listener.owner?.container, flows: offer.traffic.flows,
+            bytesIn: offer.traffic.bytesIn,
             bytesOut: offer.traffic.bytesOut)
     }
 

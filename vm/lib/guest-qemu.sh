@@ -42,10 +42,10 @@ guest_is_up() {
 }
 
 boot() { # ACCELERATION
-    local accel=(-accel tcg,thread=multi -cpu max) memory=512M disk=() mode=
+    local accel=(-accel tcg,thread=multi -cpu max) memory=${TWINPORT_VM_MEMORY:-512M} disk=() mode=
     [ "$1" = kvm ] && accel=(-accel kvm -cpu host)
     if [ "$docker" = yes ]; then
-        memory=1536M mode=twinport.disk
+        memory=${TWINPORT_VM_MEMORY:-1536M} mode=twinport.disk
         disk=(-drive "file=$images/docker.ext4,if=virtio,format=raw,snapshot=on")
     fi
     setsid qemu-system-x86_64 -M q35,memory-backend=mem "${accel[@]}" -smp 2 -m "$memory" \

@@ -8,6 +8,11 @@ final class VirtualMachine {
     private static let top = URL(filePath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
 
+    /// Runs a command in the VM.
+    static let exec = "\(top)/vm/exec"
+    /// What vm/up made.
+    static let images = "\(top)/.build-vm"
+
     /// Why there can be no VM here, nil when there can.
     static let obstacle: String? = {
         if let obstacle = Lab.obstacle { return obstacle }
@@ -35,7 +40,9 @@ final class VirtualMachine {
     var state: String { "\(directory)/state" }
     private var running: [Running] = []
 
-    fileprivate init(_ arguments: String) throws {
+    fileprivate init(_ arguments: String, memory: String) throws {
+        setenv("TWINPORT_VM_MEMORY", memory, 1)
+        defer { unsetenv("TWINPORT_VM_MEMORY") }
         try FileManager.default.createDirectory(
             atPath: directory, withIntermediateDirectories: true,
             attributes: [.posixPermissions: 0o700])
@@ -109,6 +116,21 @@ final class VirtualMachine {
         guard copied.code == 0 else { throw Lab.Failure(what: copied.output) }
     }
 
+    /// Copies programs of this machine with all their libraries into the VM, as `/opt/NAME`.
+    func bundle(_ programs: [String]) throws {
+        let outcome = try host(
+            "sh \(Lab.programs)/bundle.sh \(directory)/bundle \(programs.joined(separator: " "))"
+                + " && tar -C \(directory)/bundle -c . | \(Self.exec) sh -c 'mkdir -p /opt; tar -C /opt -x'",
+            within: 120)
+        guard outcome.code == 0 else { throw Lab.Failure(what: outcome.output) }
+    }
+
+    /// Copies a file into the VM.
+    func copy(_ path: String, to target: String) throws {
+        let outcome = try host("\(Self.exec) sh -c 'cat >\(target)' <\(path)", within: 120)
+        guard outcome.code == 0 else { throw Lab.Failure(what: outcome.output) }
+    }
+
     // MARK: Twinport
 
     func status() throws -> StatusReport {
@@ -159,11 +181,12 @@ final class VirtualMachine {
 /// Boots one VM for all tests of a suite.
 struct BootedVM: SuiteTrait, TestScoping {
     let arguments: String
+    let memory: String
 
     func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
     ) async throws {
-        let vm = try VirtualMachine(arguments)
+        let vm = try VirtualMachine(arguments, memory: memory)
         VirtualMachine.current = vm
         defer {
             VirtualMachine.current = nil
@@ -175,5 +198,7 @@ struct BootedVM: SuiteTrait, TestScoping {
 
 extension Trait where Self == BootedVM {
     /// Boots a VM with these arguments of `vm/up` for the suite.
-    static func vm(_ arguments: String) -> BootedVM { BootedVM(arguments: arguments) }
+    static func vm(_ arguments: String, memory: String = "1536M") -> BootedVM {
+        BootedVM(arguments: arguments, memory: memory)
+    }
 }

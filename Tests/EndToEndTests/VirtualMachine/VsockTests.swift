@@ -1,0 +1,160 @@
+import Foundation
+import Testing
+
+extension EndToEndInVM {
+    /// Real AF_VSOCK: between the VM and this machine, and with both ends in the VM.
+    @Suite(.serialized, .vm("")) struct Vsock {
+        private let vm: VirtualMachine
+
+        init() throws { vm = try VirtualMachine.booted() }
+
+        @Test(arguments: ["desktop", "guest"])
+        func `thirty megabytes arrive unchanged`(receiver: String) throws {
+            let make = "head -c 30000000 /dev/urandom >/tmp/sent-$$; sha256sum </tmp/sent-$$"
+            let send = "nc -N 127.0.0.1 9000 </tmp/sent-$$; rm /tmp/sent-$$"
+            let receive = "exec nc -l 127.0.0.1 9000 | sha256sum"
+            let server =
+                receiver == "desktop" ? try vm.start(receive) : try vm.startInGuest(receive)
+            try vm.wait("127.0.0.1:9000")
+            let line = "\(make); \(send)"
+            let sent = receiver == "desktop" ? try vm.guest(line) : try vm.host(line)
+            #expect(sent.output.hasSuffix("  -\n"))
+            #expect(try server.wait(within: 20).output == sent.output)
+        }
+
+        @Test func `forty commands at once, each with its own output and exit code`() throws {
+            let running = try (0..<40).map {
+                try vm.startInGuest("echo number $((\($0) * 2)); exit \($0)")
+            }
+            for (index, command) in running.enumerated() {
+                let outcome = try command.wait(within: 30)
+                #expect(outcome.output == "number \(index * 2)\n" && outcome.code == index)
+            }
+        }
+
+        @Test func `one reader that stops holds up nobody else`() throws {
+            // Endless output that nobody takes: the pipe, the socket and all buffers between fill up.
+            let stuck = try vm.start(
+                "(trap \"\" TERM; \(VirtualMachine.exec) cat /dev/zero) | (sleep 20; wc -c)")
+            usleep(2_000_000)
+            let start = Date()
+            let answer = try vm.guest("head -c 3000000 /dev/zero | wc -c")
+            #expect(answer.output == "3000000\n")
+            #expect(Date().timeIntervalSince(start) < 5)
+            #expect(try vm.status().session == "up")
+            stuck.stop()
+        }
+
+        @Test func `input that ends is told apart from a connection that ends`() throws {
+            let counted = try vm.host("printf 12345 | \(VirtualMachine.exec) wc -c")
+            #expect(counted.output == "5\n" && counted.code == 0)
+        }
+
+        @Test func `a port nobody listens on is refused at once`() throws {
+            let start = Date()
+            let outcome = try vm.host(
+                "python3 \(Lab.programs)/hybrid_connect.py \(vm.state)/vsock 4711")
+            #expect(outcome.output == "closed\n")
+            #expect(Date().timeIntervalSince(start) < 2)
+        }
+
+        @Test func `the agent ends and is started again; the helper ends and is started again`()
+            throws
+        {
+            let listener = try vm.startInGuest("exec nc -lk 0.0.0.0 9001")
+            try vm.wait("0.0.0.0:9001")
+            let instance = try vm.status().guest?.instance
+            try vm.guest("kill -9 $(pidof twinport-agent)")
+            try vm.wait("another agent") {
+                let status = try vm.status()
+                return status.session == "up" && status.guest?.instance != instance
+            }
+            try vm.wait("0.0.0.0:9001")
+            let pid = try vm.status().pid
+            kill(pid, SIGKILL)
+            _ = try vm.start(
+                "sleep 0.5; exec \(Lab.programPath) host --settings \(vm.state)/settings.yaml "
+                    + "--control \(vm.state)/control.sock")
+            try vm.wait("the session with a new helper") {
+                (try? vm.status())?.session == "up"
+            }
+            try vm.wait("0.0.0.0:9001")
+            #expect(try vm.host("timeout 5 nc -z 127.0.0.1 9001").code == 0)
+            listener.stop()
+        }
+
+        @Test func `vsock tunnels with both ends in one kernel: vsock's loopback`() throws {
+            try vm.bundle([Lab.programPath])
+            try vm.copy("\(Lab.programs)/vsock_pair.sh", to: "/opt/vsock_pair.sh")
+            // The peer has another CID than the one that may connect.
+            let stranger = try vm.startInGuest("exec sh /opt/vsock_pair.sh 7 root")
+            try vm.wait("the stranger's refusal", within: 20) {
+                try vm.guest("/opt/twinport status --json --control /opt/c.sock").output.contains(
+                    "its CID is 1, not 7")
+            }
+            stranger.stop()
+            // It calls from a port that needs no privilege.
+            let nobody = try vm.startInGuest("exec sh /opt/vsock_pair.sh 1 nobody")
+            try vm.wait("the refusal of the unprivileged", within: 20) {
+                try vm.guest("/opt/twinport status --json --control /opt/c.sock").output.contains(
+                    "so is not privileged in its machine")
+            }
+            nobody.stop()
+            let pair = try vm.startInGuest("exec sh /opt/vsock_pair.sh 1 root")
+            let inner = "nsenter -n -t $(cat /opt/vm.pid)"
+            let outer = "nsenter -n -t $(cat /opt/desktop.pid)"
+            try vm.wait("the session", within: 20) {
+                try vm.guest("/opt/twinport status --json --control /opt/c.sock").output.contains(
+                    "\"session\":\"up\"")
+            }
+            let server = try vm.startInGuest("exec \(inner) nc -l 127.0.0.1 9002 | sha256sum")
+            try vm.wait("the mirror", within: 20) {
+                try vm.guest("/opt/twinport ports --control /opt/c.sock").output.contains(
+                    "127.0.0.1:9002  127.0.0.1:9002  active")
+            }
+            let sent = try vm.guest(
+                "head -c 20000000 /dev/urandom >/tmp/x; sha256sum </tmp/x; \(outer) nc -N 127.0.0.1 9002 </tmp/x"
+            )
+            #expect(try server.wait(within: 20).output == sent.output)
+            pair.stop()
+        }
+    }
+
+    /// The VM as the desktop of a VM in it, over the kernel's own vhost-vsock.
+    @Suite(
+        .serialized, .enabled(if: Lab.isLong, "takes minutes: Tests/run --long"),
+        .vm("", memory: "3G"))
+    struct Nested {
+        private let vm: VirtualMachine
+
+        init() throws { vm = try VirtualMachine.booted() }
+
+        @Test func `a VM in the VM, over vhost-vsock`() throws {
+            try vm.guest("modprobe vhost_vsock && ls /dev/vhost-vsock")
+            try vm.bundle([Lab.programPath, Lab.path(of: "qemu-system-x86_64")])
+            let images = VirtualMachine.images
+            let kernel = try vm.host("ls \(images)/kernel/boot/vmlinuz-*").output
+                .trimmingCharacters(in: .whitespacesAndNewlines)
+            try vm.copy(kernel, to: "/opt/vmlinuz")
+            try vm.copy("\(images)/initramfs", to: "/opt/initramfs")
+            for file in ["qemu/bios-256k.bin", "qemu/linuxboot_dma.bin", "seabios/bios-256k.bin"] {
+                let path = "/usr/share/\(file)"
+                guard FileManager.default.fileExists(atPath: path) else { continue }
+                try vm.guest("mkdir -p /opt/firmware")
+                try vm.copy(path, to: "/opt/firmware/\((file as NSString).lastPathComponent)")
+            }
+            try vm.copy("\(Lab.programs)/nested.sh", to: "/opt/nested.sh")
+            let nested = try vm.startInGuest("exec sh /opt/nested.sh")
+            try vm.wait("the inner VM's session", within: 400) {
+                try vm.guest("/opt/twinport status --json --control /opt/c.sock").output.contains(
+                    "\"session\":\"up\"")
+            }
+            try vm.wait("the inner listener's mirror", within: 60) {
+                try vm.guest("/opt/twinport ports --control /opt/c.sock").output.contains(
+                    "0.0.0.0:8000  0.0.0.0:8000  active")
+            }
+            #expect(try vm.guest("nc -d -w 20 127.0.0.1 8000").output == "from the inner VM\n")
+            nested.stop()
+        }
+    }
+}
