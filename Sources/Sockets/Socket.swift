@@ -58,6 +58,17 @@ public struct Socket: ~Copyable {
         }
     }
 
+    /// Takes an urgent byte (RFC 6093) out of band and drops it.
+    ///
+    /// - Returns: Whether there was one.
+    public borrowing func discardUrgentByte() -> Bool {
+        var byte: UInt8 = 0
+        let raw = fd.raw
+        let count = try? nonBlocking("recv") { unsafe recv(raw, &byte, 1, Int32(MSG_OOB)) }
+        // Any error (EINVAL: none there) means the same to the caller.
+        return (count ?? nil) == 1
+    }
+
     // MARK: Ends
 
     /// Sends FIN; reading goes on.
