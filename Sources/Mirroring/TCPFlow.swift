@@ -29,6 +29,9 @@ internal import Wire
 //     application RST, write to a dead one → what came before it is still read; then RESET to the peer
 //     peer's RESET or REFUSED, tunnel lost → SO_LINGER 0 and close: the application sees RST
 //     both FIN seen and passed on          → close
+//
+// A socket resets on close from its beginning until the peer's FIN is passed on, so that the application
+// sees RST even when this process is killed and the kernel closes: nothing it was sent may look complete.
 
 /// The half of a forwarded TCP connection on this machine. Loop thread only.
 final class TCPFlow: Flow {
@@ -107,6 +110,7 @@ final class TCPFlow: Flow {
         do {
             var dial = try Socket.dialTCP(target)
             socket = dial.takeSocket()
+            socket?.resetOnClose()
             try watch()
             if dial.isConnected { connected() } else { updateInterest() }
         } catch let error as SystemError where error.isAddressUnavailable {
@@ -303,6 +307,7 @@ final class TCPFlow: Flow {
     private func shutWrite() {
         guard !isWriteShut else { return }
         isWriteShut = true
+        socket?.finishOnClose()
         do {
             try socket?.shutdownWrite()
         } catch {
