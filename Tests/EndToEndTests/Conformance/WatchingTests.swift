@@ -90,12 +90,10 @@ extension EndToEnd {
                 _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "9101"])
                 try lab.startAgent()
                 for port in [9000, 9001] {
-                    try lab.wait("127.0.0.1:\(port)")
-                    #expect(lab.echoes(.host, port))
+                    try lab.wait("\(port) to serve the host") { lab.echoes(.host, port) }
                 }
                 for port in [9100, 9101] {
-                    try lab.wait("127.0.0.1:\(port)")
-                    #expect(lab.echoes(.guest, port))
+                    try lab.wait("\(port) to serve the guest") { lab.echoes(.guest, port) }
                 }
             }
         }

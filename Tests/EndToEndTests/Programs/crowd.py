@@ -13,13 +13,18 @@ import time
 
 address, port, count, mood = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 poll = selectors.DefaultSelector()
+answered, resets, strange, leaving = 0, 0, 0, []
 for _ in range(count):
-    s = socket.create_connection((address, port), 5)
-    s.sendall(b"question")
+    try:
+        s = socket.create_connection((address, port), 5)
+        s.sendall(b"question")
+    except (ConnectionResetError, BrokenPipeError):
+        # The reset may be there before connect() has returned.
+        resets += 1
+        continue
     s.setblocking(False)
     poll.register(s, selectors.EVENT_READ)
 print("ready")
-answered, resets, strange, leaving = 0, 0, 0, []
 end = time.monotonic() + 25
 while (poll.get_map() or leaving) and time.monotonic() < end:
     for key, _ in poll.select(0.05):
