@@ -87,8 +87,12 @@ extension EndToEnd {
         ) throws {
             let other: Machine = limited == .host ? .guest : .host
             try Lab.with(start: false) { lab in
-                try lab.startHelper(limited == .host ? "ulimit -n 64; exec" : "exec")
-                try lab.startAgent(limited == .guest ? "ulimit -n 48; exec" : "exec")
+                // Room for about twenty connections, besides what the test runner left open.
+                func limit(_ own: Int) -> String {
+                    "ulimit -n $(($(ls /proc/self/fd | wc -l) + \(own) + 20)); exec"
+                }
+                try lab.startHelper(limited == .host ? limit(40) : "exec")
+                try lab.startAgent(limited == .guest ? limit(30) : "exec")
                 try lab.waitForSession()
                 // As clients come to its mirrors, and as its own listeners are dialled.
                 _ = try lab.python(other, "listen.py", ["tcp", "127.0.0.1", "9000"])
