@@ -43,7 +43,8 @@ extension EndToEnd {
         ) throws {
             try Lab.with { lab in
                 _ = try lab.start(.guest, sh: "exec iperf3 -s -p 5201 -B 127.0.0.1")
-                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "echo"])
+                _ = try lab.python(
+                    .guest, "listen.py", ["tcp", "127.0.0.1", "9000", "echo eager"])
                 try lab.wait("127.0.0.1:5201")
                 try lab.wait("127.0.0.1:9000")
                 let bulk = try lab.start(
@@ -144,7 +145,9 @@ extension EndToEnd {
         @Test func `connections that come and go leave descriptors and memory flat`() throws {
             try Lab.with { lab in
                 let churn = "\(lab.directory)/churn"
-                _ = try Lab.shell("cc -O2 -o \(churn) \(Lab.programs)/churn.c")
+                // A Swift toolchain brings clang.
+                _ = try Lab.shell(
+                    "$(command -v cc || command -v clang) -O2 -o \(churn) \(Lab.programs)/churn.c")
                 let server = try lab.start(.guest, [churn, "serve", "127.0.0.1", "9000"])
                 try lab.wait("127.0.0.1:9000")
                 var gauges: [(Int, Int, Double, Double)] = []
