@@ -174,13 +174,13 @@ final class Scanner {
 
     /// Reads and parses a table.
     ///
-    /// - Returns: Nil when there is no such table, as tcp6 without IPv6.
+    /// - Returns: Nil when there is no such table, as tcp6 without IPv6. One that cannot be opened for another
+    ///   reason (EMFILE) is not empty: the scan fails.
     private func table(
         _ name: String, _ isEnough: (ArraySlice<UInt8>) -> Bool = { _ in false },
         _ parse: ([UInt8]) throws(ProcTableError) -> [SocketRow]
     ) throws(Failure) -> [SocketRow]? {
-        guard let box = files[name] ?? (try? FileBox("\(directory)/\(name)")) else { return nil }
-        files[name] = box
+        guard let box = try openTable(name) else { return nil }
         let count: Int
         do {
             count = try box.file.readAll(into: &buffer, isEnough: isEnough)
@@ -189,6 +189,18 @@ final class Scanner {
             throw Failure(what: "\(name): \(error)")
         }
         return try cached(name, buffer[..<count], parse)
+    }
+
+    private func openTable(_ name: String) throws(Failure) -> FileBox? {
+        if let box = files[name] { return box }
+        do {
+            let box = try FileBox("\(directory)/\(name)")
+            files[name] = box
+            return box
+        } catch {
+            guard !error.isMissing else { return nil }
+            throw Failure(what: "\(name): \(error)")
+        }
     }
 
     /// Parses bytes unless they are the same as last time.

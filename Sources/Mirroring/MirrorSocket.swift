@@ -33,6 +33,8 @@ final class TCPMirror: MirrorSocket {
         self.planned = planned
         let socket = try Socket.boundTCP(to: planned.endpoint, isV6Only: planned.isV6Only)
         inode = try socket.inode()
+        // For the connections it accepts; see TCPFlow.
+        socket.resetOnClose()
         // Before listen(2), and so before /proc/net lists it.
         side.own.insert(inode)
         do {

@@ -26,9 +26,12 @@ internal import Wire
 //
 //     application FIN: read returns 0      → FIN to the peer; the other direction goes on without limit
 //     peer's FIN                           → when `pending` is empty: shutdown(SHUT_WR)
-//     application RST, write to a dead one → RESET to the peer
+//     application RST, write to a dead one → what came before it is still read; then RESET to the peer
 //     peer's RESET or REFUSED, tunnel lost → SO_LINGER 0 and close: the application sees RST
 //     both FIN seen and passed on          → close
+//
+// A socket resets on close from its beginning until the peer's FIN is passed on, so that the application
+// sees RST even when this process is killed and the kernel closes: nothing it was sent may look complete.
 
 /// The half of a forwarded TCP connection on this machine. Loop thread only.
 final class TCPFlow: Flow {
@@ -54,6 +57,8 @@ final class TCPFlow: Flow {
     /// The peer sent FIN, and whether the application was told.
     private var peerEnded = false
     private var isWriteShut = false
+    /// The application's connection is dead; what it sent before is being handed on.
+    private var isLost = false
     /// Reading is paused; see the theory of operation.
     private var isPaused = false
     private var remainingTargets: [Endpoint] = []
@@ -105,6 +110,7 @@ final class TCPFlow: Flow {
         do {
             var dial = try Socket.dialTCP(target)
             socket = dial.takeSocket()
+            socket?.resetOnClose()
             try watch()
             if dial.isConnected { connected() } else { updateInterest() }
         } catch let error as SystemError where error.isAddressUnavailable {
@@ -153,9 +159,10 @@ final class TCPFlow: Flow {
         }
     }
 
-    /// A paused socket reports urgent data, or that both directions have ended. Neither is ours to
-    /// carry, and both would be reported without end.
+    /// A paused socket reports urgent data, which is not ours to carry, or that both directions have ended.
+    /// Either would be reported without end.
     private func hungUp() {
+        if socket?.discardUrgentByte() == true { return }
         poller?.watch([])
     }
 
@@ -165,7 +172,9 @@ final class TCPFlow: Flow {
         if phase == .dialling {
             guard let error else { return updateInterest() }
             if error.isAddressUnavailable { return dialNext() }
-            return refuse(error.isRefused ? .refused : .other)
+            guard error.isConnectionLost else { return refuse(error.isRefused ? .refused : .other) }
+            // It was connected, and reset before we looked.
+            connected()
         }
         guard error != nil else { return updateInterest() }
         connectionLost()
@@ -176,6 +185,7 @@ final class TCPFlow: Flow {
         var interest: Poller.Events = []
         switch phase {
         case .dialling: interest = .writable
+        case .connected where isLost: break
         case .connected:
             if !isPaused, !applicationEnded { interest.insert(.readable) }
             if !pending.isEmpty { interest.insert(.writable) }
@@ -197,6 +207,7 @@ final class TCPFlow: Flow {
             close(resetting: true)
             return .failed(.reset)
         }
+        if isLost { return fillFromLost(count ?? 0) }
         guard let count else { return drained(.nothing) }
         if count == 0 {
             applicationEnded = true
@@ -206,6 +217,16 @@ final class TCPFlow: Flow {
         }
         info.count(count, towardsListener: !isDialler, now: side.loop.now)
         return count < limit ? drained(.bytes(count, more: false)) : .bytes(count, more: true)
+    }
+
+    /// A dead connection's turn: what had arrived before it died, and then the reset.
+    private func fillFromLost(_ count: Int) -> Fill {
+        guard count > 0 else {
+            close(resetting: true)
+            return .failed(.reset)
+        }
+        info.count(count, towardsListener: !isDialler, now: side.loop.now)
+        return .bytes(count, more: true)
     }
 
     /// The socket has nothing more for now: watch it again.
@@ -223,6 +244,7 @@ final class TCPFlow: Flow {
         switch phase {
         case .closed: return
         case .dialling: return pending.append(bytes)
+        case .connected where isLost: return
         case .connected: break
         }
         var taken = 0
@@ -250,7 +272,7 @@ final class TCPFlow: Flow {
     }
 
     private func drainPending() {
-        guard phase == .connected, socket != nil else { return }
+        guard phase == .connected, !isLost, socket != nil else { return }
         if !pending.isEmpty {
             do {
                 let taken = try pending.drain { (bytes) throws(SystemError) in
@@ -277,7 +299,7 @@ final class TCPFlow: Flow {
 
     func receivedEnd() {
         peerEnded = true
-        guard phase == .connected, pending.isEmpty else { return }
+        guard phase == .connected, !isLost, pending.isEmpty else { return }
         shutWrite()
         updateInterest()
     }
@@ -285,6 +307,7 @@ final class TCPFlow: Flow {
     private func shutWrite() {
         guard !isWriteShut else { return }
         isWriteShut = true
+        socket?.finishOnClose()
         do {
             try socket?.shutdownWrite()
         } catch {
@@ -315,15 +338,21 @@ final class TCPFlow: Flow {
         close(resetting: false)
     }
 
-    /// The application's connection is dead: tell the peer.
+    /// The application's connection is dead. The kernel still has what came before the reset (an early
+    /// answer to a request that was not read to its end): the scheduler's next turns take it. A reader who
+    /// pauses is told of the reset at once instead.
     private func connectionLost() {
-        guard phase != .closed else { return }
-        stream?.reset(.reset)
-        close(resetting: true)
+        guard phase == .connected, !isLost else { return }
+        isLost = true
+        pending = PendingBytes()
+        updateInterest()
+        guard !applicationEnded, let stream, stream.markReady() != .closed, !stream.awaitsCredit
+        else { return abort(.reset) }
     }
 
     func sweep(now: UInt64) {
         if phase == .dialling, now >= info.started + Self.dialTimeout { refuse(.timedOut) }
+        if isLost, stream?.awaitsCredit == true { abort(.reset) }
     }
 
     private func close(resetting: Bool, keepingStream: Bool = false) {

@@ -38,6 +38,8 @@ extension SystemError {
     public var isAddressUnavailable: Bool { code == EADDRNOTAVAIL || code == EAFNOSUPPORT }
     /// EMFILE, ENFILE, ENOBUFS or ENOMEM: this process or machine ran out of something.
     public var isExhaustion: Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }
+    /// ENOENT or ENOTDIR: there is no such file.
+    public var isMissing: Bool { code == ENOENT || code == ENOTDIR }
     /// ECONNREFUSED: nobody listens there.
     public var isRefused: Bool { code == ECONNREFUSED }
     /// Nobody reads the other end any more.

@@ -63,7 +63,7 @@ public enum SystemFiles {
             file = OwnedFD(
                 taking: try retrying("open") { unsafe open(path, O_RDONLY | O_CLOEXEC) })
         } catch {
-            if error.code == ENOENT || error.code == ENOTDIR { return nil }
+            if error.isMissing { return nil }
             throw error
         }
         let raw = file.raw

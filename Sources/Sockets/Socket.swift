@@ -58,6 +58,17 @@ public struct Socket: ~Copyable {
         }
     }
 
+    /// Takes an urgent byte (RFC 6093) out of band and drops it.
+    ///
+    /// - Returns: Whether there was one.
+    public borrowing func discardUrgentByte() -> Bool {
+        var byte: UInt8 = 0
+        let raw = fd.raw
+        let count = try? nonBlocking("recv") { unsafe recv(raw, &byte, 1, Int32(MSG_OOB)) }
+        // Any error (EINVAL: none there) means the same to the caller.
+        return (count ?? nil) == 1
+    }
+
     // MARK: Ends
 
     /// Sends FIN; reading goes on.
@@ -66,10 +77,17 @@ public struct Socket: ~Copyable {
         try retrying("shutdown") { shutdown(raw, Int32(SHUT_WR)) }
     }
 
-    /// Makes closing send RST and drop unsent bytes (SO_LINGER 0, RFC 9293 §3.10.7 "abort").
+    /// Makes closing send RST and drop unsent bytes (SO_LINGER 0, RFC 9293 §3.10.7 "abort"), also when it is
+    /// the kernel that closes because this process was killed. Accepted sockets inherit it.
     public borrowing func resetOnClose() {
         // Fails only on a socket that is dead already.
         try? setOption(SOL_SOCKET, SO_LINGER, linger(l_onoff: 1, l_linger: 0))
+    }
+
+    /// Makes closing send what is unsent and FIN: takes ``resetOnClose()`` back.
+    public borrowing func finishOnClose() {
+        // Fails only on a socket that is dead already.
+        try? setOption(SOL_SOCKET, SO_LINGER, linger(l_onoff: 0, l_linger: 0))
     }
 
     /// The pending error (SO_ERROR), which this clears; nil if there is none.

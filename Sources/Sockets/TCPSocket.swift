@@ -55,6 +55,11 @@ extension Socket {
         return try unsafe readEndpoint("getpeername") { unsafe getpeername(raw, $0, $1) }
     }
 
+    /// Whether the three-way handshake is over: getpeername(2) fails in SYN-SENT.
+    private var isEstablished: Bool {
+        (try? peerEndpoint()) != nil
+    }
+
     /// A TCP socket that is connecting.
     public struct Dial: ~Copyable {
         /// The socket, until it is taken.
@@ -77,9 +82,12 @@ extension Socket {
     public static func dialTCP(_ endpoint: Endpoint) throws(SystemError) -> Dial {
         let socket = try Socket(family: endpoint.family, type: Int32(SOCK_STREAM.rawValue))
         try socket.setOption(Int32(IPPROTO_TCP), TCP_NODELAY, Int32(1))
-        let isConnected = try socket.startConnect { raw in
+        var isConnected = try socket.startConnect { raw in
             unsafe endpoint.withSockaddr { unsafe connect(raw, $0, $1) }
         }
+        // On loopback the answer is there by the time connect(2) returns EINPROGRESS. Who learns of that
+        // only from the loop would take a peer that resets meanwhile for one that refused.
+        if !isConnected { isConnected = socket.isEstablished }
         return Dial(socket: socket, isConnected: isConnected)
     }
 

@@ -100,6 +100,9 @@ public final class TunnelStream {
         case closed
     }
 
+    /// Whether the peer has to grant more before the stream gets another turn.
+    public var awaitsCredit: Bool { isBlocked }
+
     /// Tells the scheduler that the flow has something to send.
     public func markReady() -> Readiness {
         session.markReady(self)

@@ -71,11 +71,7 @@ final class Lab {
     ) throws {
         let lab = try Lab(settings: settings)
         defer { lab.close() }
-        if start {
-            try lab.startHelper()
-            try lab.startAgent()
-            try lab.waitForSession()
-        }
+        if start { try lab.startBoth() }
         do {
             try body(lab)
         } catch {
@@ -84,7 +80,7 @@ final class Lab {
         }
     }
 
-    private init(settings: String) throws {
+    init(settings: String) throws {
         Self.counter += 1
         let id = "\(getpid())-\(Self.counter)"
         names = [.host: "tp-\(id)-h", .guest: "tp-\(id)-g"]
@@ -98,11 +94,13 @@ final class Lab {
             // An interface address that is not loopback, on each machine its own.
             let address = machine == .host ? "10.77.0.1/24" : "10.77.1.1/24"
             _ = try Self.shell("ip -n \(name) addr add \(address) dev lo")
+            let addressV6 = machine == .host ? "fd77::1/128" : "fd77::2/128"
+            _ = try Self.shell("ip -n \(name) addr add \(addressV6) dev lo nodad")
         }
         try writeSettings(settings)
     }
 
-    private func close() {
+    func close() {
         for program in running.reversed() { program.stop() }
         for name in names.values { _ = try? Self.shell("ip netns del \(name)") }
         try? FileManager.default.removeItem(atPath: directory)
@@ -126,20 +124,35 @@ final class Lab {
         try Data(text.utf8).write(to: URL(filePath: settingsPath), options: .atomic)
     }
 
-    func startHelper() throws {
+    /// Starts both programs and waits until they have met.
+    func startBoth() throws {
+        try startHelper()
+        try startAgent()
+        try waitForSession()
+    }
+
+    /// Starts the helper and waits until it answers.
+    ///
+    /// - Parameter prefix: What the shell puts in front of it, as `setpriv …`, `ulimit -n 64; exec`.
+    func startHelper(_ prefix: String = "exec") throws {
         helper = try start(
             .host,
             sh: Self.mountTracing
-                + "exec \(Self.binaries)/twinport host --settings \(settingsPath) "
+                + "\(prefix) \(Self.binaries)/twinport host --settings \(settingsPath) "
                 + "--control \(controlPath) --log-level \(hostLogLevel)")
         try wait("the helper's control socket") { (try? self.status()) != nil }
     }
 
-    func startAgent() throws {
+    /// Starts the agent.
+    ///
+    /// - Parameters:
+    ///   - prefix: As with ``startHelper(_:)``.
+    ///   - path: The socket of a relay to take instead of the helper's.
+    func startAgent(_ prefix: String = "exec", via path: String? = nil) throws {
         agent = try start(
             .guest,
-            sh: Self.mountTracing + "exec \(Self.binaries)/twinport-agent "
-                + "--connect unix://\(tunnelPath) --log-level \(hostLogLevel)")
+            sh: Self.mountTracing + "\(prefix) \(Self.binaries)/twinport-agent "
+                + "--connect unix://\(path ?? tunnelPath) --log-level \(hostLogLevel)")
     }
 
     /// The network namespace of a machine.

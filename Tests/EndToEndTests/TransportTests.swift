@@ -20,8 +20,8 @@ extension EndToEnd {
                         .utf8
                 ).write(to: URL(filePath: lab.settingsPath))
                 try lab.startHelper()
-                _ = try lab.python(.host, "relay.py", ["unix:\(lab.directory)/r", "tcp:7070"])
-                _ = try lab.python(.guest, "relay.py", ["tcp:7071", "unix:\(lab.directory)/r"])
+                _ = try lab.python(.host, "join.py", ["unix:\(lab.directory)/r", "tcp:7070"])
+                _ = try lab.python(.guest, "join.py", ["tcp:7071", "unix:\(lab.directory)/r"])
                 try body(lab) {
                     try lab.start(
                         .guest,

@@ -2,8 +2,9 @@
 
 KIND   tcp | udp; ADDRESS as 0.0.0.0, ::, ::1; for :: MODE may contain v6only.
 Prints `ready`, then a line for everything notable. TCP modes: echo (default), sink, source,
-reset, halfclose, hold, banner.
+reset, halfclose, hold, banner. `reuse` sets SO_REUSEPORT; `eager` takes a core ahead of others.
 """
+import os
 import socket
 import struct
 import sys
@@ -17,6 +18,10 @@ if kind == "tcp":
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 if family == socket.AF_INET6:
     s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if "v6only" in mode else 0)
+if "eager" in mode:
+    os.nice(-10)
+if "reuse" in mode:
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 s.bind((address, port))
 
 

@@ -1,0 +1,79 @@
+import Testing
+
+@testable import Tunnel
+
+/// How credit grows, over a pipe with a delay and a clock by hand.
+struct ReceiveWindowTests {
+    private static let initial: UInt32 = 262_144
+    private static let mebibyte: UInt64 = 1 << 20
+
+    /// A peer that sends as much as it may, a pipe that takes `roundTrip` for a grant and the bytes it
+    /// allows, and a reader that takes `rate` bytes a millisecond. One turn is a millisecond.
+    private struct Model {
+        var window = ReceiveWindow(initial: ReceiveWindowTests.initial, now: 0)
+        var budget: UInt64
+        let roundTrip: Int
+        let rate: Int
+        /// What the sender may send up to, by when it knows.
+        var limits: [(at: Int, limit: UInt64)] = [(0, UInt64(ReceiveWindowTests.initial))]
+        var sent: UInt64 = 0
+        var consumed: UInt64 = 0
+        var largest: UInt64 = 0
+
+        init(roundTrip: Int, rate: Int, budget: UInt64 = 256 << 20) {
+            self.roundTrip = roundTrip
+            self.rate = rate
+            self.budget = budget
+        }
+
+        /// Runs for so many milliseconds, with a sender of at most `sendRate` bytes a millisecond.
+        mutating func run(_ milliseconds: Int, sendRate: Int = .max) throws {
+            for now in 0..<milliseconds {
+                let limit = limits.last { $0.at <= now }?.limit ?? 0
+                let frame = Int(min(limit - sent, 262_144, UInt64(sendRate)))
+                if frame > 0 {
+                    let isCovered = window.receive(frame)
+                    try #require(isCovered)
+                    sent += UInt64(frame)
+                }
+                let taken = Int(min(sent - consumed, UInt64(rate)))
+                guard taken > 0 else { continue }
+                consumed += UInt64(taken)
+                if let limit = window.consume(taken, budget: &budget, now: UInt64(now)) {
+                    limits.append((now + roundTrip, limit))
+                    largest = max(largest, limit - consumed)
+                }
+            }
+        }
+    }
+
+    @Test(arguments: [5, 50, 400])
+    func `a long tunnel gets a large window, within a few round trips`(
+        roundTrip: Int
+    ) throws {
+        var model = Model(roundTrip: roundTrip, rate: .max)
+        try model.run(12 * roundTrip)
+        #expect(model.largest > 7 * Self.mebibyte && model.largest <= 8 * Self.mebibyte)
+        #expect(model.budget == 248 << 20 | 256 << 10)
+    }
+
+    @Test func `a reader that is slower than its sender gets no larger window`() throws {
+        var model = Model(roundTrip: 20, rate: 2_000)
+        try model.run(5_000)
+        #expect(model.largest <= UInt64(Self.initial))
+    }
+
+    @Test func `a sender that does not use its window gets no larger one`() throws {
+        var model = Model(roundTrip: 20, rate: .max)
+        try model.run(5_000, sendRate: 1_999)
+        #expect(model.largest <= UInt64(Self.initial))
+    }
+
+    @Test func `growth ends where the budget does, and comes back to it`() throws {
+        var model = Model(roundTrip: 50, rate: .max, budget: Self.mebibyte)
+        try model.run(2_000)
+        #expect(model.largest <= UInt64(Self.initial) + Self.mebibyte)
+        model.window.shrink(&model.budget)
+        #expect(model.budget == Self.mebibyte)
+    }
+}
