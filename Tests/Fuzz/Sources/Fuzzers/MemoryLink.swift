@@ -16,8 +16,13 @@ final class MemoryLink: Link {
     func read(into buffer: IOBuffer) throws(SystemError) -> Int? {
         if incoming.isEmpty { return isPeerClosed ? 0 : nil }
         let count = min(buffer.space, incoming.count)
-        buffer.append(Array(incoming[..<count]))
-        incoming.removeFirst(count)
+        if count == incoming.count {
+            buffer.append(incoming)
+            incoming.removeAll(keepingCapacity: true)
+        } else {
+            buffer.append(Array(incoming[..<count]))
+            incoming.removeFirst(count)
+        }
         return count
     }
 
