@@ -66,6 +66,7 @@ class Guest:
         self.offered = {}
         self.refusals = {}
         self.opened = set()
+        self.limits = {}
         self.is_synced = threading.Event()
         self.is_over = False
         if reads:
@@ -107,6 +108,10 @@ class Guest:
             self.is_synced.set()
         elif kind == OPENED:
             self.opened.add(stream)
+        elif kind == WINDOW:
+            self.limits[stream] = struct.unpack("<Q", payload)[0]
+        elif kind == RESET:
+            self.limits[stream] = 0
         elif kind == REFUSED:
             self.refusals[stream] = struct.unpack("<H", payload)[0]
         elif kind == PING:
@@ -284,14 +289,20 @@ def past_credit(path, until):
 
 
 def hoard(path, until):
-    """Fills the windows of many streams to a listener that never reads."""
+    """Fills the windows of many streams to a listener that never reads, as far as they grow."""
     guest = Guest(path)
     number = guest.find(1, 7701)
-    slot = 1
-    while time.time() < until and slot < 1500 and not guest.is_over:
-        guest.say(opening(slot, number) + frame(DATA, stream_id(slot), b"x" * 262144))
-        slot += 1
-    time.sleep(max(0.0, until - time.time()))
+    sent = {}
+    while time.time() < until and not guest.is_over:
+        if len(sent) < 1500:
+            slot = len(sent) + 1
+            sent[stream_id(slot)] = 0
+            guest.say(opening(slot, number))
+        for stream in list(sent)[-80:]:
+            count = min(262144, guest.limits.get(stream, 262144) - sent[stream])
+            if count > 0:
+                guest.say(frame(DATA, stream, b"x" * count))
+                sent[stream] += count
     guest.close()
 
 
