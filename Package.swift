@@ -60,7 +60,7 @@ let package = Package(
         library("Wire", ["Addresses"]),
 
         // The machine room: the system's calls, loop, descriptors, what listens.
-        library("Posix"),
+        library("Posix", ["CKernel"]),
         library("EventLoop", ["CLibuv"]),
         library("Sockets", ["Addresses", "CKernel", "EventLoop", "Posix"]),
         library("Listeners", ["Addresses", "CKernel", "EventLoop", "Posix", "Sockets"]),
@@ -119,7 +119,12 @@ let package = Package(
         tests("AddressesTests", ["Addresses", "TestSupport"]),
         tests("EventLoopTests", ["EventLoop"]),
         tests("ListenersTests", ["Addresses", "Listeners", "TestSupport"]),
-        tests("MirroringTests", ["Addresses", "Listeners", "Mirroring", "TestSupport"]),
+        tests(
+            "MirroringTests",
+            [
+                "Addresses", "EventLoop", "Listeners", "Mirroring", "Posix", "Sockets",
+                "TestSupport", "Tunnel", "Wire", logging,
+            ]),
         tests("NoiseTests", ["Noise"]),
         tests("SettingsTests", ["Addresses", "Settings", "TestSupport"]),
         tests("ControlTests", ["Control"]),
@@ -130,7 +135,10 @@ let package = Package(
             swiftSettings: testing),
         tests(
             "TunnelTests",
-            ["Addresses", "Noise", "Posix", "Sockets", "TestSupport", "Tunnel", "Wire"]),
+            [
+                "Addresses", "EventLoop", "Noise", "Posix", "Sockets", "TestSupport", "Tunnel",
+                "Wire",
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

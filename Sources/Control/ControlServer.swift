@@ -29,9 +29,15 @@ public struct ControlError: Error, Equatable, Sendable, CustomStringConvertible 
 /// Serves the control API over a Unix socket: HTTP, JSON, read-only.
 ///
 /// The socket has mode 0600 in a folder of mode 0700 that is ours; whoever can connect is this user or root.
-public struct ControlServer: Sendable {
+/// A server that fails while it runs, as one that meets a machine without descriptors, is started anew: the
+/// control API must not end the helper.
+public actor ControlServer {
+    private static let retryAfter = Duration.milliseconds(200)
+
     private let path: String
-    private let server: HTTPServer
+    private let backend: any ControlBackend
+    private var server: HTTPServer
+    private var isStopped = false
 
     /// Prepares a server at `path`, after making sure that the place is safe and free.
     ///
@@ -43,33 +49,69 @@ public struct ControlServer: Sendable {
         }
         try ControlPlace.removeStale(path)
         self.path = path
-        server = HTTPServer(
-            config: .init(address: .unix(path: path), timeout: 5, logger: .disabled))
-        await addRoutes(backend)
+        self.backend = backend
+        server = await Self.makeServer(path, backend)
     }
 
-    private func addRoutes(_ backend: any ControlBackend) async {
+    private static func makeServer(
+        _ path: String, _ backend: any ControlBackend
+    ) async -> HTTPServer {
+        let server = HTTPServer(
+            config: .init(address: .unix(path: path), timeout: 5, logger: .disabled))
         await server.appendRoute("GET /v1/status") { _ in try json(await backend.status()) }
         await server.appendRoute("GET /v1/ports") { _ in try json(await backend.ports()) }
         await server.appendRoute("GET /v1/flows") { _ in try json(await backend.flows()) }
         await server.appendRoute("GET *") { _ in failure(.notFound, "no such resource") }
         await server.appendRoute("*") { _ in failure(.methodNotAllowed, "only GET is served") }
+        return server
     }
 
     /// Serves until cancelled or ``stop()``; `ready` is called once the socket answers.
+    ///
+    /// - Throws: When the socket cannot be had in the first place.
     public func run(ready: @Sendable @escaping () -> Void) async throws {
         defer { SystemFiles.remove(path) }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await server.run() }
-            try await server.waitUntilListening()
-            try SystemFiles.setMode(0o600, of: path)
-            ready()
-            try await group.waitForAll()
+        var wasReady = false
+        while !isStopped, !Task.isCancelled {
+            do {
+                try await serve {
+                    if !wasReady { ready() }
+                    wasReady = true
+                }
+            } catch {
+                guard wasReady else { throw error }
+            }
+            guard !isStopped, !Task.isCancelled else { return }
+            try await Task.sleep(for: Self.retryAfter)
+            try ControlPlace.removeStale(path)
+            server = await Self.makeServer(path, backend)
+        }
+    }
+
+    /// Serves until it fails or is stopped.
+    private func serve(ready: () -> Void) async throws {
+        let server = self.server
+        let task = Task { try await server.run() }
+        try await withTaskCancellationHandler {
+            do {
+                try await server.waitUntilListening()
+                try SystemFiles.setMode(0o600, of: path)
+                ready()
+            } catch {
+                task.cancel()
+                // What kept it from listening says more.
+                try await task.value
+                throw error
+            }
+            try await task.value
+        } onCancel: {
+            task.cancel()
         }
     }
 
     /// Stops serving.
     public func stop() async {
+        isStopped = true
         await server.stop(timeout: 0)
     }
 }

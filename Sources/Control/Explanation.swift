@@ -89,6 +89,7 @@ public enum Explanation {
         case "interface-address":
             return "is bound to an address of one interface, which \(there) does not have; "
                 + "let it listen on 0.0.0.0, [::] or a loopback address."
+        case "port-zero": return "has no port."
         case "multicast-address":
             return "is bound to a multicast address; layer 4 forwarding carries no multicast."
         default: return "uses \(why), which layer 4 forwarding does not carry."

@@ -73,7 +73,7 @@ private final class Agent: TunnelEndpointDelegate {
     func run() throws {
         try startWatching()
         side.onSessionEnd = { [unowned self] session, end in
-            log.info("session down", metadata: ["reason": "\(end)"])
+            side.noteTunnel(.info, "session down", ["reason": "\(end)"])
             ServiceManager.status("No host: \(end)")
             self.endpoint?.sessionEnded(session)
         }
@@ -133,8 +133,8 @@ private final class Agent: TunnelEndpointDelegate {
 
     func tunnelUp(_ session: Session, _ hello: Hello) {
         lastTrouble = ""
-        log.info(
-            "session up", metadata: ["host": "\(hello.hostname)", "version": "\(hello.program)"])
+        side.noteTunnel(
+            .info, "session up", ["host": "\(hello.hostname)", "version": "\(hello.program)"])
         ServiceManager.status("Connected to \(hello.hostname)")
         side.tunnelUp(session)
     }
@@ -147,6 +147,6 @@ private final class Agent: TunnelEndpointDelegate {
         // A host that is not there yet is one line, not one a second.
         guard what != lastTrouble else { return }
         lastTrouble = what
-        log.warning("tunnel", metadata: ["trouble": "\(what)"])
+        side.noteTunnel(.warning, "tunnel", ["trouble": "\(what)"])
     }
 }

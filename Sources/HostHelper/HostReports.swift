@@ -44,14 +44,7 @@ extension HostSide {
     }
 
     private func counters() -> [String: UInt64] {
-        let counters = side.counterSnapshot
-        return [
-            "datagramsDropped": counters.datagramsDropped,
-            "udpFlowsEvicted": counters.udpFlowsEvicted,
-            "acceptPauses": counters.acceptPauses,
-            "connectionsRefused": counters.connectionsRefused,
-            "unknownListeners": counters.unknownListeners,
-        ]
+        Dictionary(uniqueKeysWithValues: side.counterSnapshot.named.map { ($0.name, $0.count) })
     }
 
     func portReports() -> [PortReport] {

@@ -160,7 +160,7 @@ final class HostSide {
     }
 
     private func sessionEnded(_ session: Session, _ end: SessionEnd) {
-        log.warning("session down", metadata: ["reason": "\(end)"])
+        side.noteTunnel(.warning, "session down", ["reason": "\(end)"])
         trouble = end.description
         ServiceManager.status("No guest: \(end)")
         peer = nil
@@ -185,9 +185,9 @@ extension HostSide: TunnelEndpointDelegate {
     }
 
     func tunnelUp(_ session: Session, _ hello: Hello) {
-        log.info(
-            "session up",
-            metadata: [
+        side.noteTunnel(
+            .info, "session up",
+            [
                 "guest": "\(hello.hostname)", "kernel": "\(hello.kernel)",
                 "version": "\(hello.program)",
             ])
@@ -206,7 +206,7 @@ extension HostSide: TunnelEndpointDelegate {
     func tunnelTrouble(_ what: String) {
         guard what != trouble else { return }
         trouble = what
-        log.warning("tunnel", metadata: ["trouble": "\(what)"])
+        side.noteTunnel(.warning, "tunnel", ["trouble": "\(what)"])
     }
 }
 

@@ -111,7 +111,7 @@ struct ListenerTracker {
             let since = udpSince[row.inode] ?? context.now
             udpSince[row.inode] = since
             guard let after = context.ephemeralAfter else { return false }
-            if context.now >= since + after { return true }
+            if context.now &- since >= after { return true }
             isWaiting = true
             return false
         default: return true

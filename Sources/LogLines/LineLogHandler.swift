@@ -54,7 +54,7 @@ public struct LineLogHandler: LogHandler {
             switch scalar {
             case "\"", "\\": result += "\\\(scalar)"
             case "\n": result += "\\n"
-            case _ where scalar.value < 32 || scalar.value == 127: result += "?"
+            case _ where scalar.value < 32 || (127..<160).contains(scalar.value): result += "?"
             default: result.unicodeScalars.append(scalar)
             }
         }

@@ -52,6 +52,8 @@ public enum AddressRules {
         guard key.kind.transport != nil else { return .unsupported(key.kind.name) }
         let endpoint = key.endpoint.unmapped
         let port = endpoint.port
+        // Binding it would take a port of the kernel's choice.
+        guard port != 0 else { return .unsupported("port-zero") }
         func socket(_ address: IPAddress, v6Only: Bool = false) -> PlannedSocket {
             PlannedSocket(endpoint: Endpoint(address, port), isV6Only: v6Only)
         }

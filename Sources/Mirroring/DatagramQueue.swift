@@ -1,32 +1,53 @@
 internal import DequeModule
 internal import Sockets
 
+/// What all datagram queues of a side may hold together. Loop thread only.
+final class DatagramBudget {
+    /// With ``DatagramQueue/overhead`` for each.
+    static let maxBytes = 64 << 20
+
+    fileprivate(set) var bytes = 0
+}
+
 /// Datagrams of one flow that wait for their turn on the tunnel: at most 64, at most 256 KiB; then the
-/// oldest makes room and is counted. Pure.
+/// oldest makes room and is counted. When all queues together hold too much, a flow keeps what it has and
+/// the newcomer is dropped.
+///
+/// Whoever owns a queue calls ``removeAll()`` when the flow ends.
 struct DatagramQueue {
     static let maxCount = 64
     static let maxBytes = 256 << 10
+    /// What a datagram costs beside its bytes.
+    static let overhead = 64
 
+    private let budget: DatagramBudget
     private var datagrams = Deque<[UInt8]>()
     private var bytes = 0
+
+    init(_ budget: DatagramBudget) {
+        self.budget = budget
+    }
 
     var isEmpty: Bool { datagrams.isEmpty }
 
     /// Adds a datagram.
     ///
-    /// - Returns: How many older ones were dropped for it.
+    /// - Returns: How many were dropped: older ones for it, or itself.
     mutating func push(_ span: Span<UInt8>) -> Int {
+        var dropped = 0
+        while datagrams.count >= Self.maxCount
+            || (bytes + span.count > Self.maxBytes && !datagrams.isEmpty)
+        {
+            removeFirst()
+            dropped += 1
+        }
+        let cost = span.count + Self.overhead
+        guard budget.bytes + cost <= DatagramBudget.maxBytes else { return dropped + 1 }
         var datagram: [UInt8] = []
         datagram.reserveCapacity(span.count)
         for index in span.indices { datagram.append(span[index]) }
-        var dropped = 0
-        while datagrams.count >= Self.maxCount
-            || (bytes + datagram.count > Self.maxBytes && !datagrams.isEmpty)
-        {
-            bytes -= datagrams.removeFirst().count
-            dropped += 1
-        }
-        bytes += datagram.count
+        bytes += span.count
+        budget.bytes += cost
         datagrams.append(datagram)
         return dropped
     }
@@ -37,8 +58,20 @@ struct DatagramQueue {
     mutating func pop(into buffer: IOBuffer, limit: Int) -> Int? {
         guard let first = datagrams.first, first.count <= limit else { return nil }
         buffer.append(first)
-        bytes -= first.count
-        datagrams.removeFirst()
+        removeFirst()
         return first.count
+    }
+
+    /// Forgets what waits.
+    mutating func removeAll() {
+        budget.bytes -= bytes + datagrams.count * Self.overhead
+        bytes = 0
+        datagrams.removeAll()
+    }
+
+    private mutating func removeFirst() {
+        let size = datagrams.removeFirst().count
+        bytes -= size
+        budget.bytes -= size + Self.overhead
     }
 }

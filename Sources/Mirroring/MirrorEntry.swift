@@ -15,12 +15,18 @@ final class MirrorEntry {
     var container: Container?
     private(set) var state = MirrorState.pending
     private(set) var reason = ""
-    var sockets: [any MirrorSocket] = []
+    var sockets: [any MirrorSocket] = [] {
+        didSet { census.change(from: oldValue.isEmpty ? 0 : 1, to: sockets.isEmpty ? 0 : 1) }
+    }
+    private let census: MirrorCensus
     let traffic = Traffic()
+    /// Whether its group's settling decides about it.
+    var isInGroup = false
     /// Whether the peer has to be told.
     var isReportQueued = false
 
-    init(key: ListenerKey, sequence: UInt64, uid: UInt32) {
+    init(key: ListenerKey, sequence: UInt64, uid: UInt32, census: MirrorCensus) {
+        self.census = census
         self.key = key
         self.sequence = sequence
         self.uid = uid
@@ -43,8 +49,19 @@ final class MirrorEntry {
     var boundAddresses: [Endpoint] { sockets.map(\.planned.endpoint) }
 
     func closeSockets(keeping kept: (PlannedSocket) -> Bool = { _ in false }) {
+        guard sockets.contains(where: { !kept($0.planned) }) else { return }
         for socket in sockets where !kept(socket.planned) { socket.close() }
         sockets.removeAll { !kept($0.planned) }
+    }
+}
+
+/// How many entries have a socket. Counting them anew for each listener would cost a peer's 16,384 listeners
+/// squared.
+final class MirrorCensus {
+    private(set) var mirrored = 0
+
+    func change(from before: Int, to after: Int) {
+        mirrored += after - before
     }
 }
 

@@ -32,6 +32,9 @@ final class TCPMirror: MirrorSocket {
         self.entry = entry
         self.planned = planned
         let socket = try Socket.boundTCP(to: planned.endpoint, isV6Only: planned.isV6Only)
+        guard !side.isReserved(socket.descriptor) else {
+            throw SystemError.noDescriptor(for: "bind")
+        }
         inode = try socket.inode()
         // For the connections it accepts; see TCPFlow.
         socket.resetOnClose()
@@ -39,22 +42,26 @@ final class TCPMirror: MirrorSocket {
         side.own.insert(inode)
         do {
             try socket.listenForConnections()
+            let descriptor = socket.descriptor
+            self.socket = consume socket
+            poller = try Poller(loop: side.loop, descriptor: descriptor) { [unowned self] _ in
+                ready()
+            }
         } catch {
             side.own.remove(inode)
             throw error
         }
-        let descriptor = socket.descriptor
-        self.socket = consume socket
-        poller = try Poller(loop: side.loop, descriptor: descriptor) { [unowned self] _ in ready() }
-        poller?.watch(.readable)
+        if !side.isAcceptPaused { poller?.watch(.readable) }
     }
 
     private func ready() {
         for _ in 0..<Self.acceptsPerTurn {
-            guard socket != nil else { return }
+            guard socket != nil, !side.isAcceptPaused else { return }
             do {
                 guard let connection = try socket!.accept() else { return }
+                let isLast = side.isReserved(connection.descriptor)
                 side.accepted(connection, on: self, of: entry)
+                if isLast { side.pauseAccepting() }
             } catch {
                 if error.isExhaustion { side.pauseAccepting() }
                 return

@@ -14,6 +14,10 @@ internal import Wire
 //
 //     listener came or went · policy changed · local port seen free · 2 s passed
 //
+// Settling waits for the end of the loop's turn: whatever the peer sent until then about a group costs one
+// settling. That is what keeps a peer from buying work with frames, and why listeners that could never be
+// mirrored (an interface's address, a raw socket) are in no group at all.
+//
 // ## Precedence within a group
 //
 // Broad before narrow, early before late. A planned socket that an earlier one of the group covers is not
@@ -31,6 +35,8 @@ final class MirrorTable {
     /// How many listeners of a peer are mirrored, and how many are remembered at all.
     static let maxMirrored = 8_192
     static let maxKnown = 16_384
+    /// How many listeners on one protocol and port are mirrored. Loopback has 16 million addresses.
+    static let maxInGroup = 256
 
     private unowned let side: Side
     private var entries: [ListenerKey: MirrorEntry] = [:]
@@ -38,12 +44,17 @@ final class MirrorTable {
     private var byNumber: [ListenerID: MirrorEntry] = [:]
     private var reports = Deque<MirrorEntry>()
     private var nextSequence: UInt64 = 0
+    private let census = MirrorCensus()
+    private var dirty: Set<MirrorGroup> = []
 
     init(side: Side) {
         self.side = side
     }
 
     var all: [MirrorEntry] { Array(entries.values) }
+
+    /// How many MIRROR frames wait, and entries that are gone in between.
+    var reportBacklog: Int { reports.count }
 
     // MARK: What the peer says
 
@@ -57,21 +68,38 @@ final class MirrorTable {
             entry = known
             if let number = known.remote, number != message.id { byNumber[number] = nil }
         } else {
-            guard entries.count < Self.maxKnown else { return }
-            entry = MirrorEntry(key: key, sequence: nextSequence, uid: message.uid)
+            guard entries.count < Self.maxKnown else {
+                side.counters.listenersDropped += 1
+                return
+            }
+            entry = MirrorEntry(
+                key: key, sequence: nextSequence, uid: message.uid, census: census)
             nextSequence += 1
             entries[key] = entry
-            groups[entry.group, default: []].append(entry)
+            join(entry)
         }
-        if let other = byNumber[message.id], other !== entry { other.remote = nil }
+        // A number that now means another socket: what it meant is gone.
+        if let other = byNumber[message.id], other !== entry { remove(other) }
         entry.uid = message.uid
         entry.owner = message.owner
         entry.container = Container(text: message.container)
         let isNewNumber = entry.remote != message.id
         entry.remote = message.id
         byNumber[message.id] = entry
-        settle(entry.group)
         if isNewNumber { queueReport(entry) }
+    }
+
+    /// Puts a new entry into its group; one that no policy could mirror gets its verdict at once.
+    private func join(_ entry: MirrorEntry) {
+        let plan = AddressRules.plan(for: entry.key, bind: .same, hasIPv6: true)
+        if case .unsupported(let why) = plan { return report(entry, .unsupported, why) }
+        let members = groups[entry.group]?.count ?? 0
+        guard members < Self.maxInGroup else {
+            return report(entry, .limit, "more than \(Self.maxInGroup) listeners on this port")
+        }
+        groups[entry.group, default: []].append(entry)
+        entry.isInGroup = true
+        dirty.insert(entry.group)
     }
 
     func withdrew(_ number: ListenerID) {
@@ -102,12 +130,22 @@ final class MirrorTable {
         if let number = entry.remote { byNumber[number] = nil }
         entry.remote = nil
         entries[entry.key] = nil
-        groups[entry.group]?.removeAll { $0 === entry }
-        if groups[entry.group]?.isEmpty == true { groups[entry.group] = nil }
+        if entry.isInGroup {
+            groups[entry.group]?.removeAll { $0 === entry }
+            if groups[entry.group]?.isEmpty == true { groups[entry.group] = nil }
+            dirty.insert(entry.group)
+        }
+        forgetReports()
         side.log.info(
             "listener gone",
             metadata: ["listener": "\(entry.key.endpoint)", "kind": "\(entry.key.kind.name)"])
-        settle(entry.group)
+    }
+
+    /// Entries that are gone leave the queue of reports once they may be half of it: a peer that does not
+    /// read must not make it grow.
+    private func forgetReports() {
+        guard reports.count > 2 * entries.count + 64 else { return }
+        reports.removeAll { $0.remote == nil }
     }
 
     /// The next MIRROR frame to send, if one is due.
@@ -129,6 +167,11 @@ final class MirrorTable {
     }
 
     // MARK: What makes a group settle again
+
+    /// To be called at the end of every turn.
+    func settleDirty() {
+        while let group = dirty.popFirst() { settle(group) }
+    }
 
     /// The policy changed.
     func settleAll() {
@@ -199,9 +242,7 @@ final class MirrorTable {
         if policy.mirrorScope == .containers, entry.container == nil {
             return .out(.ignored, MirrorScope.reason(ownerIsKnown: !entry.owner.isEmpty))
         }
-        if entries.count > Self.maxMirrored, entry.sockets.isEmpty,
-            entries.values.lazy.filter({ !$0.sockets.isEmpty }).count >= Self.maxMirrored
-        {
+        if entry.sockets.isEmpty, census.mirrored >= Self.maxMirrored {
             return .out(.limit, "more than \(Self.maxMirrored) listeners")
         }
         return .plan(sockets)

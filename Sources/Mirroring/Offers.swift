@@ -18,9 +18,16 @@ final class Offer {
     /// Why it is not offered, as a state for the report.
     var withheld: (state: MirrorState, reason: String)?
     let traffic = Traffic()
+    /// Whether a mirror can stand for it at all; others are advertised for the report only.
+    let isCarried: Bool
 
     init(_ listener: Listener) {
         self.listener = listener
+        if case .sockets = AddressRules.plan(for: listener.key, bind: .loopback, hasIPv6: true) {
+            isCarried = true
+        } else {
+            isCarried = false
+        }
     }
 }
 
@@ -174,7 +181,7 @@ final class Offers {
     ///
     /// - Returns: False when there is none, or the pace does not allow it now.
     func writeNext(to writer: inout ByteWriter, of session: Session) -> Bool {
-        while let offer = queue.first, offer.number == nil {
+        while let offer = queue.first, !mayAdvertise(offer, session) {
             queue.removeFirst()
             offer.isQueued = false
         }
@@ -187,18 +194,23 @@ final class Offers {
             Frames.writeGone(number, to: &writer)
             return true
         }
-        return writeFirstOffer(to: &writer, of: session)
+        return writeFirstOffer(to: &writer)
     }
 
-    private func writeFirstOffer(to writer: inout ByteWriter, of session: Session) -> Bool {
+    /// Whether an offer still has a number, and the peer takes one more.
+    private func mayAdvertise(_ offer: Offer, _ session: Session) -> Bool {
+        guard offer.number != nil else { return false }
+        if offer.isAdvertised || byNumber.count <= Int(session.peer?.maxListeners ?? 0) * 2 {
+            return true
+        }
+        withhold(offer)
+        return false
+    }
+
+    private func writeFirstOffer(to writer: inout ByteWriter) -> Bool {
         let offer = queue.removeFirst()
         offer.isQueued = false
         guard let number = offer.number else { return false }
-        guard offer.isAdvertised || byNumber.count <= Int(session.peer?.maxListeners ?? 0) * 2
-        else {
-            withhold(offer)
-            return false
-        }
         offer.isAdvertised = true
         let listener = offer.listener
         ListenerMessage(
@@ -221,8 +233,11 @@ final class Offers {
         session.sendSync()
     }
 
-    /// The offer a stream asks for.
-    func lookup(_ number: ListenerID) -> Offer? { byNumber[number] }
+    /// The offer a stream asks for: one that was advertised under this number, and that can be mirrored.
+    func lookup(_ number: ListenerID) -> Offer? {
+        guard let offer = byNumber[number], offer.isAdvertised, offer.isCarried else { return nil }
+        return offer
+    }
 
     /// The peer tells how a mirror fares.
     func reported(_ message: MirrorMessage) {

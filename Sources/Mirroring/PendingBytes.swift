@@ -8,7 +8,9 @@ struct PendingBytes {
     var isEmpty: Bool { count == 0 }
 
     mutating func append(_ span: Span<UInt8>) {
-        bytes.reserveCapacity(bytes.count + span.count)
+        let needed = bytes.count + span.count
+        // Twice, not just enough: a peer may send its window in frames of one byte.
+        if needed > bytes.capacity { bytes.reserveCapacity(max(needed, 2 * bytes.capacity)) }
         for index in span.indices { bytes.append(span[index]) }
     }
 

@@ -1,6 +1,7 @@
 public import Addresses
 internal import EventLoop
 public import Listeners
+internal import Tunnel
 public import Wire
 
 /// How one listener and its mirror fare. A value, for other threads.
@@ -77,7 +78,12 @@ extension Side {
     public var flowCount: Int { flows.count }
 
     /// What went wrong so far.
-    public var counterSnapshot: SideCounters { counters }
+    public var counterSnapshot: SideCounters {
+        var snapshot = counters
+        snapshot.flowsOverMemory += session?.streamsOverBudget ?? 0
+        snapshot.logLinesSuppressed = logLinesSuppressed
+        return snapshot
+    }
 
     private func snapshot(_ entry: MirrorEntry) -> PortSnapshot {
         PortSnapshot(

@@ -2,6 +2,7 @@ internal import Addresses
 public import EventLoop
 public import Listeners
 public import Logging
+internal import Posix
 internal import Sockets
 public import Tunnel
 public import Wire
@@ -28,6 +29,26 @@ public struct SideCounters: Equatable, Sendable {
     public var connectionsRefused: UInt64 = 0
     /// OPEN frames for listeners that are not offered.
     public var unknownListeners: UInt64 = 0
+    /// Connections to listeners here that were not dialled, because descriptors ran out or there are too
+    /// many UDP flows.
+    public var dialsRefused: UInt64 = 0
+    /// Flows that were reset because all together held too much for applications that do not read.
+    public var flowsOverMemory: UInt64 = 0
+    /// Listeners of the peer that were not taken note of, because it has too many.
+    public var listenersDropped: UInt64 = 0
+    /// Log lines about the peer's doings that were left out.
+    public var logLinesSuppressed: UInt64 = 0
+
+    /// All by name, as the control API and the log have them.
+    public var named: [(name: String, count: UInt64)] {
+        [
+            ("datagramsDropped", datagramsDropped), ("udpFlowsEvicted", udpFlowsEvicted),
+            ("acceptPauses", acceptPauses), ("connectionsRefused", connectionsRefused),
+            ("unknownListeners", unknownListeners), ("dialsRefused", dialsRefused),
+            ("flowsOverMemory", flowsOverMemory), ("listenersDropped", listenersDropped),
+            ("logLinesSuppressed", logLinesSuppressed),
+        ]
+    }
 }
 
 /// One side of the mirroring. Loop thread only.
@@ -39,20 +60,26 @@ public final class Side {
     let loop: Loop
     /// The inodes of our own sockets.
     public let own: OwnSockets
-    let log: Logger
+    let log: PacedLog
+    /// For sessions that come and go: whoever reaches the tunnel can make them.
+    private let tunnelLog: PacedLog
     let role: Role
     let hasIPv6: Bool
     private(set) var policy: MirrorPolicy
     /// The live session.
     public private(set) var session: Session?
     var counters = SideCounters()
+    private var limitLog = LimitLog()
     let flows = FlowTable()
+    /// What UDP flows have waiting for the tunnel.
+    let queued = DatagramBudget()
+    private let descriptorLimit = Machine.descriptorLimit
     let datagrams = DatagramBatch()
     private var sweeper: Timer?
     private var retryTimer: Timer?
     private var graceTimer: Timer?
     private var acceptTimer: Timer?
-    private var isAcceptPaused = false
+    private(set) var isAcceptPaused = false
 
     private(set) lazy var offers = Offers(side: self)
     private(set) lazy var mirrors = MirrorTable(side: self)
@@ -72,15 +99,24 @@ public final class Side {
         self.role = role
         self.policy = policy
         self.own = own
-        self.log = log
+        self.log = PacedLog(log)
+        tunnelLog = PacedLog(log, burst: 200, perSecond: 1)
         hasIPv6 = Socket.isIPv6Supported
-        sweeper = try Timer(loop: loop) { [unowned self] in flows.sweep(now: loop.now) }
+        sweeper = try Timer(loop: loop) { [unowned self] in sweep() }
         sweeper?.start(after: 1_000, every: 1_000)
         retryTimer = try Timer(loop: loop) { [unowned self] in mirrors.retry() }
         retryTimer?.start(after: 1_900, every: 1_900)
         graceTimer = try Timer(loop: loop) { [unowned self] in graceOver() }
         acceptTimer = try Timer(loop: loop) { [unowned self] in resumeAccepting() }
-        try loop.onTurnEnd { [unowned self] in session?.pump() }
+        try loop.onTurnEnd { [unowned self] in
+            mirrors.settleDirty()
+            session?.pump()
+        }
+    }
+
+    private func sweep() {
+        flows.sweep(now: loop.now)
+        limitLog.report(counterSnapshot, now: loop.now, to: log.log)
     }
 
     /// Ends all flows and mirrors.
@@ -89,6 +125,16 @@ public final class Side {
         mirrors.removeAll()
         for timer in [sweeper, retryTimer, graceTimer, acceptTimer] { timer?.close() }
     }
+
+    /// Logs what became of the tunnel, as often as a person can follow.
+    public func noteTunnel(
+        _ level: Logger.Level, _ message: Logger.Message, _ metadata: Logger.Metadata
+    ) {
+        tunnelLog.line(level, message, metadata)
+    }
+
+    /// How many lines about the peer's doings were left out of the log.
+    var logLinesSuppressed: UInt64 { log.suppressed + tunnelLog.suppressed }
 
     // MARK: Events from outside
 
@@ -120,7 +166,7 @@ public final class Side {
     }
 
     private func graceOver() {
-        log.info("mirrors closed: the tunnel stayed away")
+        log.log.info("mirrors closed: the tunnel stayed away")
         mirrors.removeAll()
     }
 
@@ -187,8 +233,22 @@ public final class Side {
     }
 
     private func resumeAccepting() {
+        guard hasSpareDescriptor else {
+            acceptTimer?.start(after: Self.acceptPause)
+            return
+        }
         isAcceptPaused = false
         mirrors.pauseAccepting(false)
+    }
+
+    /// Whether a descriptor is one of the last, which are not for flows and mirrors.
+    func isReserved(_ descriptor: Int32) -> Bool {
+        Machine.isReserved(descriptor, limit: descriptorLimit)
+    }
+
+    private var hasSpareDescriptor: Bool {
+        guard let next = Socket.nextDescriptor else { return false }
+        return !isReserved(next)
     }
 
     /// What would allow a bind that the kernel denied.
@@ -260,7 +320,10 @@ extension Side: SessionDelegate {
             flows.insert(flow)
             flow.dial(targets, for: stream)
         case .udp:
-            guard flows.udpCount < FlowTable.maxUDP else { return stream.refuse(.limit) }
+            guard flows.udpCount < FlowTable.maxUDP else {
+                counters.dialsRefused += 1
+                return stream.refuse(.limit)
+            }
             let flow = UDPListenerFlow(
                 side: self, info: info, idle: policy.idleLimit(port: key.endpoint.port))
             stream.handler = flow
@@ -281,6 +344,7 @@ extension Side: SessionDelegate {
     /// The session is over; its streams were told. Mirrors stay for a while.
     public func session(_ session: Session, ended end: SessionEnd) {
         guard session === self.session else { return }
+        counters.flowsOverMemory += session.streamsOverBudget
         self.session = nil
         mirrors.sessionLost()
         offers.sessionLost()

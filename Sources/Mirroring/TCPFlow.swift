@@ -110,16 +110,22 @@ final class TCPFlow: Flow {
         do {
             var dial = try Socket.dialTCP(target)
             socket = dial.takeSocket()
+            if let socket = socket?.descriptor, side.isReserved(socket) { return refuseForLimit() }
             socket?.resetOnClose()
             try watch()
             if dial.isConnected { connected() } else { updateInterest() }
         } catch let error as SystemError where error.isAddressUnavailable {
             dialNext()
         } catch let error as SystemError {
-            refuse(error.isExhaustion ? .limit : .refused)
+            if error.isExhaustion { refuseForLimit() } else { refuse(.refused) }
         } catch {
-            refuse(.limit)
+            refuseForLimit()
         }
+    }
+
+    private func refuseForLimit() {
+        side.counters.dialsRefused += 1
+        refuse(.limit)
     }
 
     private func watch() throws(LoopError) {

@@ -13,7 +13,7 @@ final class UDPClientFlow: Flow {
     private unowned let side: Side
     private unowned let mirror: UDPMirror
     private var stream: TunnelStream?
-    private var queue = DatagramQueue()
+    private var queue: DatagramQueue
     private let idleLimit: UInt64
 
     /// The neighbours in the mirror's list of flows, most recently used first.
@@ -26,6 +26,7 @@ final class UDPClientFlow: Flow {
         self.key = key
         self.info = info
         idleLimit = idle
+        queue = DatagramQueue(side.queued)
     }
 
     var stateName: String { "open" }
@@ -63,10 +64,11 @@ final class UDPClientFlow: Flow {
     }
 
     func sweep(now: UInt64) {
-        if now >= info.lastActive + idleLimit { abort(.expired) }
+        if now &- info.lastActive >= idleLimit { abort(.expired) }
     }
 
     private func finish() {
+        queue.removeAll()
         stream?.handler = nil
         stream = nil
         mirror.remove(self)

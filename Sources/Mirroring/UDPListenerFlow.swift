@@ -16,13 +16,14 @@ final class UDPListenerFlow: Flow {
     private var socket: Socket?
     private var poller: Poller?
     private var inode: UInt64?
-    private var queue = DatagramQueue()
+    private var queue: DatagramQueue
     private let idleLimit: UInt64
 
     init(side: Side, info: FlowInfo, idle: UInt64) {
         self.side = side
         self.info = info
         idleLimit = idle
+        queue = DatagramQueue(side.queued)
     }
 
     var stateName: String { "open" }
@@ -36,17 +37,23 @@ final class UDPListenerFlow: Flow {
                     self.inode = inode
                     side.own.insert(inode)
                 }
+                if let raw = socket?.descriptor, side.isReserved(raw) { return refuseForLimit() }
                 try watch()
                 return stream.acceptOpen()
             } catch let error as SystemError where error.isAddressUnavailable {
                 forgetInode()
             } catch let error as SystemError {
-                return refuse(error.isExhaustion ? .limit : .refused)
+                return error.isExhaustion ? refuseForLimit() : refuse(.refused)
             } catch {
-                return refuse(.limit)
+                return refuseForLimit()
             }
         }
         refuse(.refused)
+    }
+
+    private func refuseForLimit() {
+        side.counters.dialsRefused += 1
+        refuse(.limit)
     }
 
     private func watch() throws(LoopError) {
@@ -120,10 +127,11 @@ final class UDPListenerFlow: Flow {
     }
 
     func sweep(now: UInt64) {
-        if now >= info.lastActive + idleLimit { abort(.expired) }
+        if now &- info.lastActive >= idleLimit { abort(.expired) }
     }
 
     private func finish() {
+        queue.removeAll()
         stream?.handler = nil
         stream = nil
         poller?.close()

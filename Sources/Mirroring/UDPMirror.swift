@@ -47,6 +47,7 @@ final class UDPMirror: MirrorSocket {
                 side.own.insert($0)
             }
             let descriptor = socket.descriptor
+            guard !side.isReserved(descriptor) else { throw SystemError.noDescriptor(for: "bind") }
             self.socket = consume socket
             self.inode = inode
             poller = try Poller(loop: side.loop, descriptor: descriptor) { [unowned self] events in

@@ -33,6 +33,25 @@ public enum Machine {
         return UInt64(limit.rlim_cur)
     }
 
+    /// Descriptors that flows and mirrors leave to everything else: the control API, scans, settings.
+    public static let reservedDescriptors: Int32 = 64
+
+    /// Whether a descriptor that was just opened is one of the last before the limit. The kernel gives the
+    /// lowest free number, so the number tells how many there are.
+    ///
+    /// - Parameter limit: What ``raiseDescriptorLimit()`` returned.
+    public static func isReserved(_ descriptor: Int32, limit: UInt64) -> Bool {
+        UInt64(max(0, descriptor)) + UInt64(reservedDescriptors) >= limit
+    }
+
+    /// The soft limit on open descriptors.
+    public static var descriptorLimit: UInt64 {
+        var limit = rlimit()
+        let kind = __rlimit_resource_t(UInt32(RLIMIT_NOFILE.rawValue))
+        guard unsafe getrlimit(kind, &limit) == 0 else { return 0 }
+        return UInt64(limit.rlim_cur)
+    }
+
     /// Makes writing to a closed pipe an error instead of the end of the program.
     public static func ignoreBrokenPipes() {
         _ = signal(SIGPIPE, SIG_IGN)

@@ -20,6 +20,9 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     /// What arrived makes no sense (EBADMSG).
     public static func badMessage(_ what: String) -> SystemError { SystemError(what, EBADMSG) }
 
+    /// No descriptor is left for this (EMFILE).
+    public static func noDescriptor(for call: String) -> SystemError { SystemError(call, EMFILE) }
+
     /// The call and the C library's words for the errno, as `bind: Address already in use`.
     public var description: String { "\(call): \(Self.text(of: code))" }
 

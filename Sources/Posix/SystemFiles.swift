@@ -61,7 +61,10 @@ public enum SystemFiles {
         let file: OwnedFD
         do {
             file = OwnedFD(
-                taking: try retrying("open") { unsafe open(path, O_RDONLY | O_CLOEXEC) })
+                // A pipe that nobody writes to must not stop the loop.
+                taking: try retrying("open") {
+                    unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+                })
         } catch {
             if error.isMissing { return nil }
             throw error

@@ -1,14 +1,16 @@
+internal import Addresses
+
 /// Settings as the file that says all of them.
 public enum SettingsText {
     /// The file's text; reading it gives the same settings.
     public static func text(_ settings: Settings) -> String {
         let tunnel =
             switch settings.tunnel {
-            case .listen(let uri): "listen: \(uri)"
-            case .connect(let uri): "connect: \(uri)"
-            case nil: "listen: unix://\(Places.tunnel)"
+            case .listen(let uri): "listen: \(scalar(uri.description))"
+            case .connect(let uri): "connect: \(scalar(uri.description))"
+            case nil: "listen: \(scalar("unix://\(Places.tunnel)"))"
             }
-        let key = settings.tunnelKey.map { "\n  key: \($0)" } ?? ""
+        let key = settings.tunnelKey.map { "\n  key: \(scalar($0))" } ?? ""
         return """
             hostNetworking:
               enabled: \(settings.isEnabled)
@@ -30,6 +32,33 @@ public enum SettingsText {
               hints: \(settings.scan.usesHints)
 
             """
+    }
+
+    /// A text as YAML reads it back: bare where that is unambiguous, otherwise quoted, with everything that is
+    /// not plain ASCII escaped (YAML 1.2 §5.7).
+    static func scalar(_ text: String) -> String {
+        let isBare = text.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "a")...UInt8(ascii: "z"):
+                true
+            default: "/._-:[]".utf8.contains(byte)
+            }
+        }
+        if isBare, let first = text.utf8.first, first != UInt8(ascii: "["), !text.hasSuffix(":") {
+            return text
+        }
+        var quoted = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": quoted += "\\\(scalar)"
+            case " "..."~": quoted.unicodeScalars.append(scalar)
+            default:
+                let digits = String(scalar.value, radix: 16)
+                quoted += "\\U" + String(repeating: "0", count: 8 - digits.count) + digits
+            }
+        }
+        return quoted + "\""
     }
 
     private static func list(_ rules: [PortRule]) -> String {

@@ -31,6 +31,15 @@ public struct Socket: ~Copyable {
             })
     }
 
+    /// The number the next descriptor would have; nil when there is none to be had.
+    public static var nextDescriptor: Int32? {
+        do {
+            return try Socket(family: AF_UNIX, type: Int32(SOCK_STREAM.rawValue)).descriptor
+        } catch {
+            return nil
+        }
+    }
+
     // MARK: Bytes
 
     /// Reads at most `limit` bytes into the free part of `buffer`.

@@ -39,11 +39,25 @@ final class Listening {
         }
     }
 
+    /// How many connections one readiness may take before other sockets get their turn.
+    private static let acceptsPerTurn = 16
+
     private func ready() {
-        // Any failure to accept is tried again at the next readiness, which is level-triggered.
-        while socket != nil, let connection = try? socket!.accept() {
-            accepted(connection)
+        do {
+            for _ in 0..<Self.acceptsPerTurn {
+                guard socket != nil, let connection = try socket!.accept() else { return }
+                accepted(connection)
+            }
+        } catch {
+            // Out of descriptors, as a rule. The connection still waits, and readiness would be reported
+            // without end: ``resume()`` tries again.
+            poller?.watch([])
         }
+    }
+
+    /// Accepts again after a failure; to be called every now and then.
+    func resume() {
+        poller?.watch(.readable)
     }
 
     func close() {

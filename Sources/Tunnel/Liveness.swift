@@ -3,13 +3,19 @@
 /// PING after 5 s without a byte, dead after 15 s; any byte counts as life. A gap in our own clock (the
 /// machine slept, the process was stopped) starts the count anew: silence that we slept through proves
 /// nothing.
+///
+/// A peer that talks but takes nothing for 30 s is dead, too: nothing could ever reach it again, and
+/// whoever waits for it would wait without end.
 struct Liveness: Equatable {
     static let pingAfter: UInt64 = 5_000
     static let deadAfter: UInt64 = 15_000
+    static let takesWithin: UInt64 = 30_000
     static let helloWithin: UInt64 = 5_000
     private static let gap: UInt64 = 4_000
 
     private(set) var lastHeard: UInt64
+    /// When the link last took bytes, or had none to take.
+    private var lastTaken: UInt64
     private var lastTick: UInt64
     private let started: UInt64
 
@@ -21,6 +27,7 @@ struct Liveness: Equatable {
 
     init(now: UInt64) {
         lastHeard = now
+        lastTaken = now
         lastTick = now
         started = now
     }
@@ -29,8 +36,16 @@ struct Liveness: Equatable {
         lastHeard = now
     }
 
-    mutating func tick(now: UInt64, isGreeted: Bool) -> Verdict {
-        if now &- lastTick > Self.gap { lastHeard = now }
+    mutating func took(now: UInt64) {
+        lastTaken = now
+    }
+
+    mutating func tick(now: UInt64, isGreeted: Bool, isWaitingToWrite: Bool) -> Verdict {
+        if now &- lastTick > Self.gap {
+            lastHeard = now
+            lastTaken = now
+        }
+        if !isWaitingToWrite { lastTaken = now }
         lastTick = now
         let silence = now &- lastHeard
         if !isGreeted {
@@ -38,6 +53,7 @@ struct Liveness: Equatable {
             return .dead("no HELLO within 5 s: is the other end Twinport?")
         }
         if silence >= Self.deadAfter { return .dead("nothing heard for 15 s") }
+        if now &- lastTaken >= Self.takesWithin { return .dead("it took nothing for 30 s") }
         return silence >= Self.pingAfter ? .ping : .nothing
     }
 }

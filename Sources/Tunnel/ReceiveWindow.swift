@@ -1,3 +1,22 @@
+/// What all streams of a session may make us hold together. Pure.
+struct ReceiveBudget: Equatable {
+    /// How many bytes windows may grow beyond their initial size, together.
+    static let growth: UInt64 = 256 << 20
+    /// How many received bytes may wait for applications, together. The stream whose bytes go past it is
+    /// reset: a peer can otherwise fill the initial windows of 65,535 streams, which is 16 GiB.
+    static let maxHeld: UInt64 = 256 << 20
+
+    fileprivate(set) var growth = Self.growth
+    fileprivate(set) var held: UInt64 = 0
+
+    /// The initial window to offer on one more stream of ours beside `count` others: all of them
+    /// together then stay within half of ``maxHeld``, down to 16 KiB each.
+    static func window(besides count: Int, atMost largest: UInt32) -> UInt32 {
+        let share = max(16_384, maxHeld / 2 / UInt64(count + 1))
+        return UInt32(min(UInt64(largest), share))
+    }
+}
+
 /// How much the peer may send on one stream. Pure.
 ///
 /// Credit is an absolute offset, counted from the stream's first byte, so a repeated or late grant does
@@ -8,15 +27,28 @@
 /// told (a frame is cut by credit only there), and we had drained all of them when they did. A limit told
 /// meanwhile may still be under way, so it is not the latest that counts but the one that was the latest when
 /// the mark before was reached; that makes one doubling a round trip at most, however long the tunnel is.
-/// Growth draws on a byte budget that all streams of a session share, so the most a peer can make us hold is
-/// `streams × initial + budget`.
+///
+/// Growth draws on a byte budget that all streams of a session share. What a window took goes back when
+/// the *credit* is used up, not when the window shrinks: credit once given stays given, and a peer that
+/// hoards it on one stream after the other must not get more than the budget has.
 struct ReceiveWindow: Equatable {
     /// The largest a window grows.
     static let maxSize: UInt64 = 8 << 20
     private static let idleAfter: UInt64 = 1_000
 
+    /// What became of bytes that arrived.
+    enum Verdict: Equatable {
+        case fine
+        /// The credit did not cover them.
+        case beyondCredit
+        /// It did, but all streams together hold too much.
+        case beyondBudget
+    }
+
     private let initial: UInt64
     private var size: UInt64
+    /// What of the shared budget this window has, with the initial size in it.
+    private var reserved: UInt64
     private var received: UInt64 = 0
     private var consumed: UInt64 = 0
     private(set) var granted: UInt64
@@ -24,10 +56,12 @@ struct ReceiveWindow: Equatable {
     private var mark: UInt64
     private var stoppedAtMark = false
     private var lastConsumed: UInt64
+    private var isReleased = false
 
     init(initial: UInt32, now: UInt64) {
         self.initial = UInt64(initial)
         size = self.initial
+        reserved = self.initial
         granted = self.initial
         mark = self.initial
         lastConsumed = now
@@ -37,27 +71,34 @@ struct ReceiveWindow: Equatable {
     var held: UInt64 { received - consumed }
 
     /// Counts bytes that arrived.
-    ///
-    /// - Returns: Whether the credit covered them.
-    mutating func receive(_ count: Int) -> Bool {
+    mutating func receive(_ count: Int, _ budget: inout ReceiveBudget) -> Verdict {
         let (sum, overflow) = received.addingReportingOverflow(UInt64(count))
-        guard !overflow, sum <= granted else { return false }
+        guard !overflow, sum <= granted else { return .beyondCredit }
+        guard !isReleased else {
+            received = sum
+            return .fine
+        }
+        guard budget.held + UInt64(count) <= ReceiveBudget.maxHeld else { return .beyondBudget }
         received = sum
         stoppedAtMark = sum == mark
-        return true
+        budget.held += UInt64(count)
+        return .fine
     }
 
     /// Counts bytes that the kernel accepted.
     ///
     /// - Returns: The new limit to tell the peer, nil while it is not worth a frame.
-    mutating func consume(_ count: Int, budget: inout UInt64, now: UInt64) -> UInt64? {
-        consumed = min(received, consumed + UInt64(count))
-        if now &- lastConsumed >= Self.idleAfter { shrink(&budget) }
+    mutating func consume(_ count: Int, _ budget: inout ReceiveBudget, now: UInt64) -> UInt64? {
+        let taken = min(held, UInt64(count))
+        consumed += taken
+        if !isReleased { budget.held -= taken }
+        if now &- lastConsumed >= Self.idleAfter { size = initial }
         lastConsumed = now
         if stoppedAtMark, consumed == received {
             stoppedAtMark = false
             grow(&budget)
         }
+        giveBack(&budget)
         defer { if mark <= received { mark = granted } }
         let limit = consumed + size
         guard limit > granted, limit - granted >= size / 4 else { return nil }
@@ -65,16 +106,30 @@ struct ReceiveWindow: Equatable {
         return limit
     }
 
-    /// Gives what growth took back to the budget; for the end of the stream.
-    mutating func shrink(_ budget: inout UInt64) {
-        budget += size - initial
+    /// Gives everything back to the budget: what was held is gone, what still comes is dropped.
+    mutating func release(_ budget: inout ReceiveBudget) {
+        guard !isReleased else { return }
+        isReleased = true
+        budget.held -= held
+        budget.growth += reserved - initial
+        reserved = initial
         size = initial
     }
 
-    private mutating func grow(_ budget: inout UInt64) {
-        let wanted = min(size, Self.maxSize - min(size, Self.maxSize))
-        guard wanted > 0, budget >= wanted else { return }
-        budget -= wanted
-        size += wanted
+    private mutating func grow(_ budget: inout ReceiveBudget) {
+        guard !isReleased, size < Self.maxSize else { return }
+        let larger = min(2 * size, Self.maxSize)
+        let missing = larger - min(larger, reserved)
+        guard budget.growth >= missing else { return }
+        budget.growth -= missing
+        reserved += missing
+        size = larger
+    }
+
+    private mutating func giveBack(_ budget: inout ReceiveBudget) {
+        let needed = max(size, granted - consumed)
+        guard needed < reserved else { return }
+        budget.growth += reserved - needed
+        reserved = needed
     }
 }

@@ -38,6 +38,7 @@ extension Session {
 
     private func process() throws(SessionEnd) {
         var position = 0
+        let skipped = decoder.skipped
         let inbox = self.inbox
         try inbox.withReadable { (bytes) throws(SessionEnd) in
             while !isEnded {
@@ -49,6 +50,8 @@ extension Session {
             }
         }
         inbox.consume(position)
+        // What we do not know has no effect, and is taken at the rate of what has none.
+        for _ in 0..<(decoder.skipped &- skipped) where !isEnded { try rates.useless(now: clock()) }
     }
 
     private func step(
@@ -159,9 +162,11 @@ extension Session {
         guard !isOurs(id) else { throw SessionEnd(.protocolError, "OPEN with our parity") }
         let stream = TunnelStream(
             id: id, session: self, isLocal: false, open: message,
-            sendLimit: UInt64(message.window), window: newWindow())
+            sendLimit: UInt64(message.window),
+            window: ReceiveWindow(initial: hello.initialWindow, now: clock()))
         guard accepted.insert(stream) else {
-            throw SessionEnd(.protocolError, "OPEN on a stream that is in use, or past the limit")
+            throw SessionEnd(
+                .protocolError, "OPEN on a number that is in use or was the last one, or too many")
         }
         guard let delegate else { return stream.refuse(.disabled) }
         delegate.session(self, opened: stream, message)
@@ -188,6 +193,8 @@ extension Session {
     private func receiveOpened(_ id: StreamID, window: UInt32) throws(SessionEnd) {
         guard let stream = try target(id, .opened) else { return }
         guard stream.isLocal else { throw SessionEnd(.protocolError, "OPENED from the opener") }
+        guard !stream.receivedOpened else { throw SessionEnd(.protocolError, "OPENED twice") }
+        stream.receivedOpened = true
         raise(stream, to: UInt64(window))
         stream.handler?.streamOpened()
     }
@@ -199,16 +206,29 @@ extension Session {
             throw SessionEnd(.protocolError, "DATA before HELLO, or on slot 0")
         }
         guard let stream = try target(id, .data) else { return }
-        // A stream that we reset: the peer did not know yet.
-        guard let handler = stream.handler else { return }
         guard stream.transport == .tcp else {
             throw SessionEnd(.protocolError, "DATA on a UDP stream")
         }
-        guard stream.window.receive(range.count) else {
-            stream.reset(.violation)
-            return handler.streamEnded(.violation)
+        let verdict = stream.window.receive(range.count, &budget)
+        guard let handler = stream.handler else {
+            // A stream that we reset: the peer may use up the credit it had, no more.
+            if verdict != .fine { try rates.useless(now: clock()) }
+            return
         }
-        handler.received(bytes.extracting(range))
+        switch verdict {
+        case .fine: handler.received(bytes.extracting(range))
+        case .beyondCredit: drop(stream, handler, .violation)
+        case .beyondBudget:
+            streamsOverBudget += 1
+            drop(stream, handler, .limit)
+        }
+    }
+
+    private func drop(
+        _ stream: TunnelStream, _ handler: any StreamHandler, _ code: ResetCode
+    ) {
+        stream.reset(code)
+        handler.streamEnded(code)
     }
 
     private func receiveDatagram(
@@ -234,7 +254,9 @@ extension Session {
             throw SessionEnd(.protocolError, "WINDOW past 2^63")
         }
         guard let stream = try target(id, .window, mayBeLate: true) else { return }
-        if offset <= stream.sendLimit { return try rates.useless(now: clock()) }
+        if offset <= stream.sendLimit || stream.sentTerminal || stream.receivedReset {
+            return try rates.useless(now: clock())
+        }
         raise(stream, to: offset)
     }
 
@@ -252,9 +274,13 @@ extension Session {
         _ id: StreamID, _ code: ResetCode, _ type: FrameType
     ) throws(SessionEnd) {
         guard let stream = try target(id, type, mayBeLate: type == .reset) else { return }
-        if type == .refused, !stream.isLocal {
-            throw SessionEnd(.protocolError, "REFUSED from the opener")
+        if type == .refused {
+            guard stream.isLocal, !stream.receivedOpened else {
+                throw SessionEnd(.protocolError, "REFUSED from the opener, or after OPENED")
+            }
         }
+        if stream.receivedReset { return try rates.useless(now: clock()) }
+        stream.receivedReset = true
         stream.receivedTerminal = true
         let handler = stream.handler
         // Our own last frame: the peer keeps the number until it has it.

@@ -39,10 +39,13 @@ extension Session {
     public func pump() {
         guard !isEnded else { return }
         do {
+            forgetEnded()
             for _ in 0..<Self.rounds {
                 if !outbox.isEmpty, try !flush() { return link.watchWritable(true) }
                 fillControl()
                 if !hasControl { fillData() }
+                // A flow may have ended the session inside its turn.
+                guard !isEnded else { return }
                 if outbox.isEmpty { return link.watchWritable(false) }
             }
             if !outbox.isEmpty { _ = try flush() }
@@ -50,6 +53,14 @@ extension Session {
         } catch {
             end(SessionEnd(.other, "the tunnel broke while writing: \(error)"))
         }
+    }
+
+    /// Takes streams that ended out of the scheduler's queues, once they may be half of what is there. A
+    /// peer that keeps us busy with control would otherwise make the queues grow.
+    private func forgetEnded() {
+        guard ready.count + newlyReady.count > 2 * streamCount + 64 else { return }
+        ready.removeAll { $0.handler == nil }
+        newlyReady.removeAll { $0.handler == nil }
     }
 
     private var hasControl: Bool { !controlQueue.isEmpty }
@@ -67,6 +78,7 @@ extension Session {
             }
             guard let written else { return false }
             outbox.consume(written)
+            liveness.took(now: clock())
         }
         return true
     }
@@ -75,6 +87,8 @@ extension Session {
     func sayGoodbye(_ end: SessionEnd) {
         writer.clear()
         Frames.writeGoAway(end.code, end.reason, to: &writer)
+        // Inside a flow's turn: its frame is not one yet.
+        if let turnStart { outbox.truncate(to: turnStart) }
         outbox.compact()
         guard outbox.space >= writer.bytes.count else { return }
         outbox.append(writer.bytes)
@@ -143,14 +157,17 @@ extension Session {
     // MARK: Data
 
     private func fillData() {
-        while outbox.count < FrameHeader.maxData, let stream = nextReady() {
+        while !isEnded, outbox.count < FrameHeader.maxData, let stream = nextReady() {
             stream.isReady = false
             guard let handler = stream.handler, !stream.sentTerminal else { continue }
             let isAlone = newlyReady.isEmpty && ready.isEmpty
             guard let limit = turn(of: stream, isAlone: isAlone) else { continue }
             let start = outbox.mark
             outbox.append(UInt64(0))
-            settle(stream, handler.fill(outbox, limit: limit), headerAt: start)
+            turnStart = start
+            let fill = handler.fill(outbox, limit: limit)
+            turnStart = nil
+            if !isEnded { settle(stream, fill, headerAt: start) }
         }
     }
 

@@ -14,20 +14,18 @@ extension Session {
     ) -> TunnelStream? {
         guard !isEnded, let peer, opened.count < Int(peer.maxStreams), let id = opened.nextID()
         else { return nil }
+        let window = ReceiveBudget.window(besides: opened.count, atMost: hello.initialWindow)
         let message = OpenMessage(
-            listener: listener, transport: transport, window: hello.initialWindow, client: client,
+            listener: listener, transport: transport, window: window, client: client,
             dialled: dialled)
         let stream = TunnelStream(
             id: id, session: self, isLocal: true, open: message,
-            sendLimit: UInt64(peer.initialWindow), window: newWindow())
+            sendLimit: UInt64(peer.initialWindow),
+            window: ReceiveWindow(initial: window, now: clock()))
         stream.handler = handler
         guard opened.insert(stream) else { return nil }
         queue(.open, on: stream)
         return stream
-    }
-
-    func newWindow() -> ReceiveWindow {
-        ReceiveWindow(initial: hello.initialWindow, now: clock())
     }
 
     /// The table a number belongs to.
@@ -54,7 +52,7 @@ extension Session {
         _ stream: TunnelStream, with control: TunnelStream.PendingControl, _ code: ResetCode
     ) {
         stream.handler = nil
-        stream.window.shrink(&windowBudget)
+        stream.window.release(&budget)
         guard !isEnded, !stream.sentReset else { return }
         stream.sentReset = true
         stream.sentTerminal = true
@@ -70,15 +68,15 @@ extension Session {
         guard stream.sentTerminal, stream.receivedTerminal,
             stream.pending.isDisjoint(with: [.reset, .refused, .open])
         else { return }
-        stream.window.shrink(&windowBudget)
+        stream.window.release(&budget)
         if stream.isLocal { opened.remove(stream) } else { accepted.remove(stream) }
     }
 
     /// Counts bytes the kernel accepted, and grants more when it is worth a frame.
     func returnCredit(_ stream: TunnelStream, _ count: Int) {
-        guard !isEnded, stream.handler != nil, !stream.receivedTerminal else { return }
-        let limit = stream.window.consume(count, budget: &windowBudget, now: clock())
-        guard let limit else { return }
+        guard !isEnded, stream.handler != nil else { return }
+        let limit = stream.window.consume(count, &budget, now: clock())
+        guard let limit, !stream.receivedTerminal else { return }
         stream.pendingWindow = limit
         queue(.window, on: stream)
     }

@@ -100,11 +100,15 @@ public final class Session {
     var controlQueue = Deque<TunnelStream>()
     var newlyReady = Deque<TunnelStream>()
     var ready = Deque<TunnelStream>()
+    /// Where the frame begins whose flow has its turn right now.
+    var turnStart: Int?
 
     // Streams.
     var opened: StreamTable
     var accepted: StreamTable
-    var windowBudget: UInt64 = 256 << 20
+    var budget = ReceiveBudget()
+    /// How many streams were reset because all together held too much.
+    public internal(set) var streamsOverBudget: UInt64 = 0
 
     static let inboxSize = 512 << 10
     static let outboxSize = 336 << 10
@@ -132,8 +136,9 @@ public final class Session {
         rates = Rates(now: now)
         liveness = Liveness(now: now)
         let isGuest = hello.role == .guest
-        opened = StreamTable(isGuestOpened: isGuest, limit: StreamID.maxSlot)
-        accepted = StreamTable(isGuestOpened: !isGuest, limit: Int(hello.maxStreams))
+        opened = StreamTable(isGuestOpened: isGuest, isOurs: true, limit: StreamID.maxSlot)
+        accepted = StreamTable(
+            isGuestOpened: !isGuest, isOurs: false, limit: Int(hello.maxStreams))
     }
 
     /// Whether our HELLO left, or is about to: from then on the peer may send anything.
@@ -186,7 +191,8 @@ public final class Session {
     /// To be called about once a second.
     public func tick() {
         guard !isEnded else { return }
-        switch liveness.tick(now: clock(), isGreeted: peer != nil) {
+        let isWaiting = !outbox.isEmpty
+        switch liveness.tick(now: clock(), isGreeted: peer != nil, isWaitingToWrite: isWaiting) {
         case .nothing: break
         case .ping: probe()
         case .dead(let why): end(SessionEnd(.timeout, why))

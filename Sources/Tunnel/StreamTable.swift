@@ -2,17 +2,27 @@ internal import Wire
 
 /// The streams that one of the two sides opened, by slot. Pure bookkeeping.
 ///
-/// Slots rather than a dictionary: a lookup per frame costs an index and a comparison.
+/// Slots rather than a dictionary: a lookup per frame costs an index and a comparison. Only the side that
+/// opens chooses slots, so only its table keeps a list of free ones; in the other it would grow with every
+/// stream.
 struct StreamTable {
+    /// No generation: 15 bits are in use.
+    private static let never = UInt16.max
+
     private var slots: [TunnelStream?] = [nil]
-    private var generations: [UInt16] = [0]
-    private var free: [Int] = []
+    /// The generation of each slot's last use.
+    private var generations: [UInt16] = [never]
+    /// Slots that were used and are not, in the table of the side that opens.
+    private(set) var free: [Int] = []
     private let isGuestOpened: Bool
+    private let isOurs: Bool
     private let limit: Int
     private(set) var count = 0
 
-    init(isGuestOpened: Bool, limit: Int) {
+    /// - Parameter isOurs: Whether this side opens these streams.
+    init(isGuestOpened: Bool, isOurs: Bool, limit: Int) {
         self.isGuestOpened = isGuestOpened
+        self.isOurs = isOurs
         self.limit = min(limit, StreamID.maxSlot)
     }
 
@@ -22,21 +32,23 @@ struct StreamTable {
         guard count < limit else { return nil }
         let slot = free.last ?? slots.count
         guard slot <= StreamID.maxSlot else { return nil }
-        let generation = slot < generations.count ? generations[slot] : 0
-        return StreamID(slot: slot, generation: generation, isGuestOpened: isGuestOpened)
+        let last = slot < generations.count ? generations[slot] : Self.never
+        return StreamID(
+            slot: slot, generation: (last &+ 1) & 0x7fff, isGuestOpened: isGuestOpened)
     }
 
     /// Adds a stream.
     ///
-    /// - Returns: False when its slot is in use or the table is full.
+    /// - Returns: False when its slot is in use, its generation is that of the slot's last use, or the
+    ///   table is full.
     mutating func insert(_ stream: TunnelStream) -> Bool {
         let slot = stream.id.slot
         guard count < limit else { return false }
         while slots.count <= slot {
             slots.append(nil)
-            generations.append(0)
+            generations.append(Self.never)
         }
-        guard slots[slot] == nil else { return false }
+        guard slots[slot] == nil, generations[slot] != stream.id.generation else { return false }
         if free.last == slot { free.removeLast() }
         slots[slot] = stream
         generations[slot] = stream.id.generation
@@ -52,13 +64,12 @@ struct StreamTable {
         return stream
     }
 
-    /// Frees the slot of a stream; its next use has the next generation.
+    /// Frees the slot of a stream.
     mutating func remove(_ stream: TunnelStream) {
         let slot = stream.id.slot
         guard slot < slots.count, slots[slot] === stream else { return }
         slots[slot] = nil
-        generations[slot] = (generations[slot] &+ 1) & 0x7fff
-        free.append(slot)
+        if isOurs { free.append(slot) }
         count -= 1
     }
 

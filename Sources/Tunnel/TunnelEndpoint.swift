@@ -52,6 +52,8 @@ public final class TunnelEndpoint {
 
     private static let handshakeSlots = 8
     private static let probeWithin: UInt64 = 1_000
+    private static let livedLong: UInt64 = 2_000
+    private static let dialWithin: UInt64 = 10_000
     private static let tickEvery: UInt64 = 500
 
     private let loop: Loop
@@ -62,12 +64,14 @@ public final class TunnelEndpoint {
     private var listener: Listening?
     private var ownInode: UInt64?
     private var dialling: Dialling?
+    private var dialledAt: UInt64 = 0
     private var retryTimer: Timer?
     private var ticker: Timer?
     private var backoff = Backoff()
     private var handshakes: [Greeting] = []
     private var candidate: Candidate?
     private var live: Session?
+    private var liveSince: UInt64 = 0
     private var isClosed = false
 
     /// A `tcp://` tunnel was asked for without a key.
@@ -138,6 +142,8 @@ public final class TunnelEndpoint {
     public func sessionEnded(_ session: Session) {
         guard session === live else { return }
         live = nil
+        // A peer that greets and leaves at once is not to be redialled twenty times a second.
+        if loop.now >= liveSince + Self.livedLong { backoff.reset() }
         promoteCandidate()
         if live == nil { scheduleDial() }
     }
@@ -171,6 +177,7 @@ public final class TunnelEndpoint {
 
     private func dial() {
         guard !isClosed, live == nil, handshakes.isEmpty, dialling == nil else { return }
+        dialledAt = loop.now
         do {
             dialling = try Dialling(loop: loop, uri: mode.uri) { [unowned self] outcome in
                 dialled(outcome)
@@ -240,10 +247,13 @@ public final class TunnelEndpoint {
     }
 
     private func goLive(_ session: Session, _ hello: Hello) {
-        handshakes.removeAll { $0.session === session }
-        backoff.reset()
-        live = session
+        // Greeting may fail: the peer can be gone already. Its handshake's owner must still be there to be
+        // told, and a dead session must not take the live one's place.
         session.sendHello()
+        guard !session.isEnded else { return }
+        handshakes.removeAll { $0.session === session }
+        live = session
+        liveSince = loop.now
         delegate.tunnelUp(session, hello)
     }
 
@@ -253,6 +263,11 @@ public final class TunnelEndpoint {
         for handshake in handshakes { handshake.session.tick() }
         live?.tick()
         judgeCandidate()
+        listener?.resume()
+        if dialling != nil, loop.now >= dialledAt + Self.dialWithin {
+            dialling?.close()
+            dialFailed("no answer within 10 s")
+        }
     }
 
     /// Decides between the live session and a newcomer, once the live one had its second to answer.

@@ -56,6 +56,10 @@ public final class TunnelStream {
     var sentTerminal = false
     var sentReset = false
     var receivedTerminal = false
+    /// The peer's terminal was RESET or REFUSED: nothing may follow it.
+    var receivedReset = false
+    /// OPENED came, which comes once.
+    var receivedOpened = false
 
     /// Control frames that wait for the next turn; at most one of each kind.
     var pending: PendingControl = []

@@ -18,6 +18,8 @@ public struct FrameDecoder: Sendable {
     private var dataStream: UInt32 = 0
     private var dataLeft = 0
     private var skipLeft = 0
+    /// How many frames of unknown types were skipped so far, modulo 2^64.
+    public private(set) var skipped: UInt64 = 0
 
     /// Starts at a frame's first byte.
     public init() {}
@@ -85,6 +87,7 @@ public struct FrameDecoder: Sendable {
             throw .tooLong(rawType: header.rawType, length: header.length)
         }
         skipLeft = header.length
+        skipped &+= 1
     }
 
     private static func header(in bytes: Span<UInt8>, at position: Int) -> FrameHeader {

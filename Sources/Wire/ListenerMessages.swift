@@ -156,7 +156,14 @@ public struct MirrorMessage: Equatable, Sendable {
 }
 
 /// POLICY: what the host's settings ask of the guest. Sent after HELLO and whenever settings change.
+///
+/// What is read keeps within what settings can say: no idle time below a second, no time above a day, no
+/// scan more often than every 5 ms. A host cannot make its guest spin, or count past a number's end.
 public struct PolicyMessage: Equatable, Sendable {
+    private static let day: UInt64 = 86_400_000
+    private static let shortestIdle: UInt64 = 1_000
+    private static let shortestScan: UInt64 = 5
+
     /// After how many idle milliseconds a UDP flow ends.
     public var udpIdle: UInt64
     /// How old a UDP socket on an ephemeral port must be, in milliseconds; nil: never a listener.
@@ -187,11 +194,11 @@ public struct PolicyMessage: Equatable, Sendable {
     /// Reads a payload. Fields that later versions add at the end are passed over.
     public init(_ bytes: Span<UInt8>, _ payload: Range<Int>) throws(WireError) {
         var reader = ByteReader(.policy, payload)
-        udpIdle = try reader.u64(bytes)
+        udpIdle = min(max(try reader.u64(bytes), Self.shortestIdle), Self.day)
         let after = try reader.u64(bytes)
-        udpEphemeralAfter = after == .max ? nil : after
+        udpEphemeralAfter = after == .max ? nil : min(after, Self.day)
         let interval = try reader.u64(bytes)
-        scanInterval = interval == 0 ? nil : interval
+        scanInterval = interval == 0 ? nil : min(max(interval, Self.shortestScan), Self.day)
         usesHints = try reader.u8(bytes) & 1 == 1
     }
 }

@@ -35,6 +35,9 @@ struct TwinportAgent: ParsableCommand {
     @Option(help: "How much to log: \(Logger.levelNames).")
     var logLevel = "info"
 
+    @Flag(help: "Keep the privileges that the agent does not need.")
+    var noSandbox = false
+
     /// Parses, runs, and ends with 0 done, 1 failed, 2 wrong usage.
     static func main() {
         do {
@@ -63,10 +66,12 @@ struct TwinportAgent: ParsableCommand {
         guard let level = Logger.Level(rawValue: logLevel) else {
             throw UsageProblem("--log-level \(logLevel): expected one of \(Logger.levelNames)")
         }
-        try AgentProgram.run(
-            AgentOptions(
-                mode: try mode(), key: try tunnelKey(), version: Self.configuration.version,
-                log: .lines("twinport-agent", level: level)))
+        let options = AgentOptions(
+            mode: try mode(), key: try tunnelKey(), version: Self.configuration.version,
+            log: .lines("twinport-agent", level: level))
+        Sandbox.makeFilesPrivate()
+        options.log.note(noSandbox ? nil : Sandbox.enter())
+        try AgentProgram.run(options)
     }
 
     private func mode() throws -> TunnelEndpoint.Mode {

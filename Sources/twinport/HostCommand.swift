@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import HostHelper
 internal import LogLines
 internal import Logging
+internal import Posix
 internal import Settings
 
 /// `twinport host`.
@@ -19,13 +20,28 @@ struct HostCommand: AsyncParsableCommand {
     @Option(help: "How much to log: \(Logger.levelNames).")
     var logLevel = "info"
 
+    @Flag(help: "Keep the privileges that the helper does not need.")
+    var noSandbox = false
+
     mutating func run() async throws {
+        try await run(in: enterSandbox())
+    }
+
+    /// To be called while there is one thread.
+    func enterSandbox() -> Sandbox.Result? {
+        Sandbox.makeFilesPrivate()
+        return noSandbox ? nil : Sandbox.enter()
+    }
+
+    func run(in sandbox: Sandbox.Result?) async throws {
         guard let level = Logger.Level(rawValue: logLevel) else {
             throw Problem(usage: "--log-level \(logLevel): expected one of \(Logger.levelNames)")
         }
+        let log = Logger.lines("twinport", level: level)
+        log.note(sandbox)
         try await HostProgram.run(
             HostOptions(
                 settingsPath: settings.path, controlPath: control ?? Places.control,
-                version: Twinport.version, log: .lines("twinport", level: level)))
+                version: Twinport.version, log: log))
     }
 }

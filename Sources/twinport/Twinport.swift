@@ -21,14 +21,17 @@ struct Twinport: AsyncParsableCommand {
         subcommands: [
             HostCommand.self, StatusCommand.self, PortsCommand.self, FlowsCommand.self,
             ExplainCommand.self, EnableCommand.self, DisableCommand.self, SettingsCommand.self,
-            KeyCommand.self,
+            KeyCommand.self, SandboxCommand.self,
         ])
 
     /// Parses, runs, and ends with the documented codes.
     static func main() async {
         do {
             var command = try parseAsRoot()
-            if var command = command as? any AsyncParsableCommand {
+            if let command = command as? HostCommand {
+                // Still one thread here, which is what the sandbox wants.
+                try await command.run(in: command.enterSandbox())
+            } else if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {
                 try command.run()

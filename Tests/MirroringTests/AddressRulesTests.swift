@@ -109,10 +109,10 @@ private func plan(_ key: ListenerKey, _ bind: BindPolicy, hasIPv6: Bool = true) 
     }
 
     @Test func `a datagram queue drops the oldest, by count and by bytes`() {
-        var queue = DatagramQueue()
+        var queue = DatagramQueue(DatagramBudget())
         for index in 0..<64 { #expect(queue.push(bytes(1, UInt8(index)).span) == 0) }
         #expect(queue.push(bytes(1).span) == 1)
-        var big = DatagramQueue()
+        var big = DatagramQueue(DatagramBudget())
         for _ in 0..<4 { #expect(big.push(bytes(65_507).span) == 0) }
         #expect(big.push(bytes(65_507).span) == 1)
     }

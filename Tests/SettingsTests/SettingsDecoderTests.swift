@@ -150,4 +150,22 @@ private func problem(_ text: String) -> String {
     func `what is not a port rule`(text: String) {
         #expect(PortRule(text) == nil)
     }
+
+    @Test(arguments: [
+        "/a: b # c", "/with \"quotes\" and \\", "/ends:", "/tab\tand\nline", "/ünïcode/\u{1f980}",
+        "/plain/path.key", "/a'b", "/*&!%@`",
+    ]) func `paths of any kind are shown so that they read back`(path: String) throws {
+        var settings = Settings()
+        settings.isEnabled = true
+        settings.tunnelKey = path
+        settings.tunnel = .listen(.unix(path: path))
+        let text = SettingsText.text(settings)
+        #expect(try SettingsFile.decode(text, file: "f") == settings, "\(text)")
+    }
+
+    @Test(arguments: ["[", "{a: ", "- ", "? ", "&a [", "\u{22}", "!!x "])
+    func `nesting without end is an error, not a crash`(piece: String) {
+        let text = String(repeating: piece, count: 1_000_000 / piece.utf8.count)
+        #expect(throws: SettingsError.self) { try SettingsFile.decode(text, file: "f") }
+    }
 }

@@ -4,54 +4,6 @@ import Testing
 import Tunnel
 import Wire
 
-/// A host session whose guest is whatever the test types.
-private final class Victim {
-    var now: UInt64 = 1_000
-    private(set) var host: End!
-    private var writer = ByteWriter()
-
-    init() {
-        host = End(.host) { [unowned self] in now }
-        host.session.start()
-    }
-
-    func send(_ write: (inout ByteWriter) -> Void) {
-        writer.clear()
-        write(&writer)
-        send(writer.bytes)
-    }
-
-    func send(_ bytes: [UInt8]) {
-        host.link.incoming += bytes
-        host.session.linkReadable()
-        host.session.pump()
-    }
-
-    func hello() {
-        send {
-            Hello(
-                role: .guest, instance: 1, epoch: 1, os: "Linux", kernel: "", hostname: "",
-                program: ""
-            ).write(to: &$0)
-        }
-    }
-
-    func open(_ slot: Int, _ transport: TransportProtocol = .tcp, isGuest: Bool = true) {
-        send {
-            OpenMessage(
-                listener: ListenerID(rawValue: 1), transport: transport, window: 1_000,
-                client: Endpoint(.loopbackV4, 1), dialled: Endpoint(.loopbackV4, 1)
-            ).write(to: &$0, stream: StreamID(slot: slot, generation: 0, isGuestOpened: isGuest))
-        }
-    }
-
-    func data(_ stream: UInt32, _ count: Int) {
-        let packed = FrameHeader(.data, length: count, stream: stream).packed
-        let header = (0..<8).map { UInt8(truncatingIfNeeded: packed >> (8 * UInt64($0))) }
-        send(header + [UInt8](repeating: 1, count: count))
-    }
-}
-
 @Suite struct HostilePeerTests {
     private let first = StreamID(slot: 1, generation: 0, isGuestOpened: true)
 

@@ -1,0 +1,140 @@
+// What a process gives up once it runs: see docs/architecture.md, "Least privilege".
+#ifdef __linux__
+#define _GNU_SOURCE
+#include "CKernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#define OUR_ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define OUR_ARCHITECTURE AUDIT_ARCH_AARCH64
+#else
+#define OUR_ARCHITECTURE 0
+#endif
+
+// Calls with which code that took over a process would go on: none of them is needed once it runs. Newer
+// ones are given by number where the C library's headers may not know them.
+static const int denied[] = {
+    // other programs and other processes
+    SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_kcmp,
+    SYS_pidfd_open, 438 /* pidfd_getfd */, SYS_pidfd_send_signal, SYS_process_madvise,
+    // other identities
+    SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setgroups,
+    SYS_setfsuid, SYS_setfsgid, SYS_capset,
+    // other views of the system
+    SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns, 428 /* open_tree */,
+    429 /* move_mount */, 430 /* fsopen */, 431 /* fsconfig */, 432 /* fsmount */, 433 /* fspick */,
+    442 /* mount_setattr */, SYS_swapon, SYS_swapoff, SYS_quotactl, SYS_open_by_handle_at,
+    // the kernel itself
+    SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load,
+#ifdef SYS_kexec_file_load
+    SYS_kexec_file_load,
+#endif
+    SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, SYS_reboot, SYS_syslog, SYS_acct, SYS_personality,
+    SYS_keyctl, SYS_add_key, SYS_request_key, SYS_sethostname, SYS_setdomainname, SYS_settimeofday,
+    SYS_clock_settime, SYS_clock_adjtime, SYS_adjtimex, SYS_vhangup, SYS_lookup_dcookie, SYS_nfsservctl,
+#if defined(__x86_64__)
+    SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_uselib, SYS_mknod,
+#endif
+    SYS_mknodat,
+    // io_uring does what other calls do, past this filter
+    425, 426, 427,
+};
+
+// LANDLOCK_ACCESS_FS_TRUNCATE, which older headers lack.
+static const uint64_t access_truncate = 1 << 14;
+
+enum { denied_count = sizeof denied / sizeof *denied, prologue = 4 };
+
+int ckernel_deny_calls(void) {
+    if (OUR_ARCHITECTURE == 0) {
+        errno = ENOSYS;
+        return -1;
+    }
+    // Check the architecture; on x86 refuse the x32 numbers; then one comparison a call.
+    struct sock_filter program[prologue + denied_count + 2];
+    size_t n = 0;
+    program[n++] = (struct sock_filter)BPF_STMT(
+        BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
+    // Another architecture's calls have other numbers: none passes.
+    program[n++] = (struct sock_filter)BPF_JUMP(
+        BPF_JMP | BPF_JEQ | BPF_K, OUR_ARCHITECTURE, 0, prologue - 2 + denied_count + 1);
+    program[n++] = (struct sock_filter)BPF_STMT(
+        BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    program[n++] = (struct sock_filter)BPF_JUMP(
+        BPF_JMP | BPF_JGE | BPF_K, 0x40000000, denied_count + 1, 0);
+    for (size_t i = 0; i < denied_count; i++) {
+        program[n++] = (struct sock_filter)BPF_JUMP(
+            BPF_JMP | BPF_JEQ | BPF_K, (unsigned int)denied[i], (unsigned char)(denied_count - i), 0);
+    }
+    program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+
+    struct sock_fprog filter = {.len = (unsigned short)n, .filter = program};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
+    // A positive result names a thread that could not be brought along.
+    long result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter);
+    if (result > 0) errno = EBUSY;
+    return result == 0 ? 0 : -1;
+}
+
+int ckernel_keep_capabilities(uint64_t mask) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    if (syscall(SYS_capget, &header, data) != 0) return -1;
+    for (int capability = 0; capability < 64; capability++) {
+        if (mask >> capability & 1) continue;
+        // EINVAL past the last capability this kernel knows, EPERM without CAP_SETPCAP: nothing to drop then.
+        prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+    }
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    for (int word = 0; word < 2; word++) {
+        uint32_t kept = (uint32_t)(mask >> (32 * word));
+        data[word].permitted &= kept;
+        data[word].effective &= kept;
+        data[word].inheritable = 0;
+    }
+    return (int)syscall(SYS_capset, &header, data);
+}
+
+// The watcher makes its trace instance below one of these.
+static const char *const writable[] = {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"};
+
+int ckernel_forbid_writing(void) {
+    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (version < 1) return -1;
+    const uint64_t writing = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |
+                             (version >= 3 ? access_truncate : 0);
+    struct landlock_ruleset_attr rules = {
+        .handled_access_fs = writing | LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+                             LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
+                             LANDLOCK_ACCESS_FS_MAKE_SYM,
+    };
+    int set = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof rules.handled_access_fs, 0);
+    if (set < 0) return -1;
+    for (size_t i = 0; i < sizeof writable / sizeof *writable; i++) {
+        struct landlock_path_beneath_attr rule = {.allowed_access = writing};
+        rule.parent_fd = open(writable[i], O_PATH | O_CLOEXEC);
+        if (rule.parent_fd < 0) continue;
+        syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+        close(rule.parent_fd);
+    }
+    int result = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (result == 0) result = (int)syscall(SYS_landlock_restrict_self, set, 0);
+    int error = errno;
+    close(set);
+    errno = error;
+    return result;
+}
+#endif

@@ -1,0 +1,105 @@
+import Foundation
+import Testing
+
+/// The abuses that hostile.py knows, and what each may make the helper hold beyond its idle memory, in MiB:
+/// what docs/limits.md says of it. Everything else stays below twice the idle memory.
+private let abuses: [(name: String, allowance: Int)] = [
+    ("silent", 0), ("garbage", 0), ("greetings", 0), ("dribble", 0), ("pings", 0), ("windows", 0),
+    ("extensions", 0), ("empty_data", 0), ("open_reset", 0), ("listeners", 0), ("one_port", 0),
+    ("unentitled", 0), ("past_credit", 0), ("hoard", 256), ("crumbs", 0), ("deaf", 64),
+    ("datagrams", 64), ("nonsense", 0),
+]
+
+extension EndToEnd {
+    /// A hostile guest at the real helper. Each abuse takes a second, with TWINPORT_LONG a minute.
+    @Suite(.serialized) struct HostileGuests {
+        private static let seconds = Lab.isLong ? 60.0 : 1.0
+        /// The host's own ports, and those that hostile.py and the good guest advertise.
+        private static let mayListen: Set = [7700, 7701, 7702, 7777, 9000, 22, 9100, 9101, 65_535]
+
+        private func rssMiB(_ lab: Lab) throws -> Int { try lab.status().rssBytes >> 20 }
+
+        /// Ports on which the helper's side listens, as `ss` sees them.
+        private func listening(_ lab: Lab) throws -> Set<Int> {
+            let lines = try lab.sh(.host, "ss -Hltnu | awk '{print $5}'").output
+            return Set(
+                lines.split(separator: "\n").compactMap { $0.split(separator: ":").last }
+                    .compactMap { Int($0) })
+        }
+
+        private func linesOfLog(_ lab: Lab) -> Int {
+            lab.helper.output.split(separator: "\n").count
+        }
+
+        @Test(.timeLimit(.minutes(40)))
+        func
+            `whatever a guest does, the helper stays up, small and within its rights, and serves the next one`()
+            throws
+        {
+            try Lab.with(settings: "hostToGuest:\n  ignore: [tcp/7777]", start: false) { lab in
+                // What the guest is offered, what it is not, and a sink that never reads.
+                _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "7700", "echo"])
+                _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "7701", "hold"])
+                _ = try lab.python(.host, "listen.py", ["udp", "127.0.0.1", "7702", "echo"])
+                let secret = try lab.python(
+                    .host, "listen.py", ["tcp", "127.0.0.1", "7777", "banner"])
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "echo"])
+                try lab.startHelper()
+                let pid = try lab.status().pid
+                let idle = max(24, try rssMiB(lab))
+                for abuse in abuses {
+                    let peak = try suffer(abuse.name, lab)
+                    let bound = 2 * idle + abuse.allowance
+                    print("hostile \(abuse.name): \(peak) MiB at most, \(idle) idle")
+                    #expect(peak <= bound, "\(abuse.name): \(peak) MiB, \(idle) idle")
+                    #expect(try lab.status().pid == pid, "\(abuse.name): the helper ended")
+                    try serveWell(lab, after: abuse.name)
+                }
+                #expect(!secret.output.contains("got"), "the ignored listener was dialled")
+                #expect(linesOfLog(lab) < 60_000)
+            }
+        }
+
+        /// Lets the hostile guest do one abuse.
+        ///
+        /// - Returns: The helper's largest memory meanwhile, in MiB.
+        private func suffer(_ name: String, _ lab: Lab) throws -> Int {
+            let guest = try lab.start(
+                .guest,
+                [
+                    Lab.path(of: "python3"), "-u", "\(Lab.programs)/hostile.py", lab.tunnelPath,
+                    "\(Self.seconds)", name,
+                ])
+            var peak = 0
+            let deadline = Date().addingTimeInterval(Self.seconds + 30)
+            while guest.isRunning, Date() < deadline {
+                let start = Date()
+                peak = max(peak, try rssMiB(lab))
+                #expect(Date().timeIntervalSince(start) < 5, "\(name): status took too long")
+                // Ports that were advertised, never one of the kernel's choice.
+                let others = try listening(lab).subtracting(Self.mayListen)
+                #expect(others.isEmpty, "\(name): the helper listens on \(others)")
+                usleep(100_000)
+            }
+            let output = guest.output
+            guest.stop()
+            #expect(output.contains("done"), "\(name): \(output)")
+            #expect(!output.contains("broken"), "\(name): \(output)")
+            return max(peak, try rssMiB(lab))
+        }
+
+        /// A well-behaved guest comes next: its listener is mirrored, and works.
+        private func serveWell(_ lab: Lab, after name: String) throws {
+            try lab.startAgent()
+            do {
+                // Its mirror may be there from the time before: what counts is that it works.
+                try lab.wait("the good listener to answer", within: 15) {
+                    (try? lab.script(.host, "tcp_client.py", ["127.0.0.1", "9000", "echo"])) != nil
+                }
+            } catch {
+                Issue.record("after \(name): \(error)")
+            }
+            lab.agent.stop()
+        }
+    }
+}

@@ -1,0 +1,188 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// What both programs give up when they start.
+    @Suite(.serialized) struct Sandboxes {
+        /// A line of /proc/PID/status of every thread, as a set: all threads must agree.
+        private func field(_ name: String, _ pid: Int32) -> Set<String> {
+            let tasks =
+                (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
+            return Set(
+                tasks.compactMap { task in
+                    let status = try? String(
+                        contentsOfFile: "/proc/\(pid)/task/\(task)/status", encoding: .utf8)
+                    return status?.split(separator: "\n").first { $0.hasPrefix("\(name):") }?
+                        .split(separator: "\t").last.map(String.init)
+                })
+        }
+
+        private func pids(_ lab: Lab) throws -> [Int32] { [try lab.status().pid, lab.agent.pid] }
+
+        @Test
+        func `both programs run filtered, in every thread, and without what they do not need`()
+            throws
+        {
+            try Lab.with { lab in
+                for pid in try pids(lab) {
+                    #expect(field("NoNewPrivs", pid) == ["1"])
+                    #expect(field("Seccomp", pid) == ["2"])
+                    // CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_NET_BIND_SERVICE, CAP_NET_ADMIN,
+                    // CAP_SYS_PTRACE, and no other.
+                    #expect(field("CapEff", pid) == ["0000000000081406"])
+                    #expect(field("CapPrm", pid) == ["0000000000081406"])
+                    #expect(field("CapBnd", pid) == ["0000000000081406"])
+                }
+            }
+        }
+
+        @Test func `--no-sandbox keeps everything`() throws {
+            try Lab.with(start: false) { lab in
+                let agent = try lab.start(
+                    .guest,
+                    sh: "exec \(Lab.agentPath) --no-sandbox --connect unix://\(lab.tunnelPath)")
+                try lab.wait("the agent's first lines") { agent.output.contains("agent started") }
+                #expect(field("Seccomp", agent.pid) == ["0"])
+                #expect(field("NoNewPrivs", agent.pid) == ["0"])
+                #expect(agent.output.contains("state=off"))
+                let helper = try lab.start(
+                    .host,
+                    sh: "exec \(Lab.programPath) host --no-sandbox --settings \(lab.settingsPath) "
+                        + "--control \(lab.controlPath)")
+                try lab.wait("a session") { (try? lab.status().session) == "up" }
+                #expect(field("Seccomp", try lab.status().pid) == ["0"])
+                helper.stop()
+            }
+        }
+
+        @Test func `what is forbidden fails inside and works outside`() throws {
+            try Lab.with(start: false) { lab in
+                let inside = try lab.twinport(["sandbox"]).output
+                let outside = try lab.twinport(["sandbox", "--no-sandbox"]).output
+                for attempt in ["run a program", "change user", "enter another root"] {
+                    #expect(inside.contains("\(attempt): refused"), "\(inside)")
+                    #expect(outside.contains("\(attempt): possible"), "\(outside)")
+                }
+                #expect(outside.contains("write a file: possible"))
+                // Landlock is an option of the kernel's build.
+                if inside.contains("landlock") && !inside.contains("missing: landlock") {
+                    #expect(inside.contains("write a file: refused"), "\(inside)")
+                } else {
+                    print("landlock is not part of this kernel: \(inside)")
+                }
+            }
+        }
+
+        @Test func `sockets are their user's alone, whatever the umask`() throws {
+            try Lab.with(start: false) { lab in
+                let place = "\(lab.directory)/run"
+                try lab.writeSettings()
+                _ = try lab.start(
+                    .host,
+                    sh: "umask 0; exec \(Lab.programPath) host --settings \(lab.settingsPath) "
+                        + "--control \(place)/control.sock")
+                try lab.wait("the control socket") {
+                    FileManager.default.fileExists(atPath: "\(place)/control.sock")
+                        && FileManager.default.fileExists(atPath: lab.tunnelPath)
+                }
+                let modes = try lab.sh(
+                    .host, "stat -c %a \(place) \(place)/control.sock \(lab.tunnelPath)"
+                ).output
+                #expect(modes == "700\n600\n600\n")
+            }
+        }
+
+        @Test(arguments: ["file", "link", "dangling", "fifo", "live"])
+        func `what stands in a socket's place is left alone, unless it is a dead socket of ours`(
+            kind: String
+        ) throws {
+            try Lab.with(start: false) { lab in
+                let victim = "\(lab.directory)/victim"
+                try Data("precious".utf8).write(to: URL(filePath: victim))
+                for path in [lab.tunnelPath, lab.controlPath] {
+                    switch kind {
+                    case "file": try lab.sh(.host, "cp \(victim) \(path)")
+                    case "link": try lab.sh(.host, "ln -s \(victim) \(path)")
+                    case "dangling": try lab.sh(.host, "ln -s \(lab.directory)/nothing \(path)")
+                    case "fifo": try lab.sh(.host, "mkfifo \(path)")
+                    default: _ = try lab.start(.host, sh: "exec nc -lkU \(path)")
+                    }
+                    if kind == "live" { usleep(200_000) }
+                    let before = try lab.sh(.host, "stat -c '%F %i' \(path)").output
+                    let helper = try lab.run(
+                        .host,
+                        [
+                            "/usr/bin/timeout", "5", Lab.programPath, "host", "--settings",
+                            lab.settingsPath, "--control", lab.controlPath,
+                        ], within: 10)
+                    #expect(helper.code == 1, "\(kind): \(helper)")
+                    #expect(try lab.sh(.host, "stat -c '%F %i' \(path)").output == before)
+                    #expect(try String(contentsOfFile: victim, encoding: .utf8) == "precious")
+                    #expect(!FileManager.default.fileExists(atPath: "\(lab.directory)/nothing"))
+                    if kind != "live" { try lab.sh(.host, "rm \(path)") }
+                    if kind == "live" { return }
+                }
+            }
+        }
+
+        @Test func `a dead socket of ours is replaced`() throws {
+            try Lab.with { lab in
+                lab.agent.stop()
+                lab.helper.signal(SIGKILL)
+                try lab.wait("its end") { !lab.helper.isRunning }
+                #expect(FileManager.default.fileExists(atPath: lab.tunnelPath))
+                try lab.startHelper()
+                try lab.startAgent()
+                try lab.waitForSession()
+            }
+        }
+
+        @Test(arguments: ["0777", "0770"])
+        func `a folder that others can write is refused`(mode: String) throws {
+            try Lab.with(start: false) { lab in
+                try lab.sh(
+                    .host, "mkdir \(lab.directory)/open && chmod \(mode) \(lab.directory)/open")
+                let helper = try lab.twinport([
+                    "host", "--settings", lab.settingsPath, "--control",
+                    "\(lab.directory)/open/c.sock",
+                ])
+                #expect(
+                    helper.code == 1 && helper.output.contains("can be written by others"),
+                    "\(helper)")
+            }
+        }
+
+        @Test func `descriptors run out: nothing ends, the control API answers, and it recovers`()
+            throws
+        {
+            try Lab.with(start: false) { lab in
+                _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "7701", "hold"])
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "echo"])
+                // The helper has 200 descriptors, 64 of them not for flows.
+                _ = try lab.start(
+                    .host,
+                    sh:
+                        "ulimit -n 200; exec \(Lab.programPath) host --settings \(lab.settingsPath) "
+                        + "--control \(lab.controlPath)")
+                try lab.wait("the helper") { (try? lab.status()) != nil }
+                let hostile = try lab.start(
+                    .guest,
+                    [
+                        Lab.path(of: "python3"), "-u", "\(Lab.programs)/hostile.py", lab.tunnelPath,
+                        "2", "hoard",
+                    ])
+                var refused: UInt64 = 0
+                while hostile.isRunning {
+                    let status = try lab.status()
+                    refused = max(refused, status.counters["dialsRefused"] ?? 0)
+                    #expect(status.openDescriptors <= 200)
+                    usleep(50_000)
+                }
+                #expect(refused > 0)
+                try lab.startAgent()
+                try lab.wait("127.0.0.1:9000", within: 10)
+                try lab.script(.host, "tcp_client.py", ["127.0.0.1", "9000", "echo"])
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The fuzzers, in a package of their own: they compile the same sources (`Modules` is a link to `Sources`)
+// with coverage instrumentation, which the programs must not carry. Tests/fuzz builds and runs them.
+
+let instrumented: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .unsafeFlags(["-sanitize=fuzzer", "-parse-as-library", "-enable-testing"]),
+]
+
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: "Modules/\(name)", swiftSettings: instrumented
+    )
+}
+
+let package = Package(
+    name: "fuzzers",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
+    ],
+    targets: [
+        .systemLibrary(
+            name: "CLibuv", path: "Modules/CLibuv", pkgConfig: "libuv",
+            providers: [.apt(["libuv1-dev"])]),
+        .target(name: "CKernel", path: "Modules/CKernel"),
+        .target(name: "CFuzzer"),
+        module("Addresses"),
+        module("Wire", ["Addresses"]),
+        module("Posix", ["CKernel"]),
+        module("EventLoop", ["CLibuv"]),
+        module("Sockets", ["Addresses", "CKernel", "EventLoop", "Posix"]),
+        module("Listeners", ["Addresses", "CKernel", "EventLoop", "Posix", "Sockets"]),
+        module("Noise", ["Posix", .product(name: "Crypto", package: "swift-crypto")]),
+        module(
+            "Tunnel",
+            [
+                "Addresses", "EventLoop", "Noise", "Posix", "Sockets", "Wire",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        module("Settings", ["Addresses", "Posix", .product(name: "Yams", package: "Yams")]),
+        module(
+            "Control",
+            [
+                "Addresses", "Posix", .product(name: "FlyingFox", package: "FlyingFox"),
+                .product(name: "FlyingSocks", package: "FlyingFox"),
+            ]),
+        .executableTarget(
+            name: "Fuzzers",
+            dependencies: [
+                "Addresses", "CFuzzer", "Control", "Listeners", "Noise", "Posix", "Settings",
+                "Sockets",
+                "Tunnel", "Wire",
+            ],
+            swiftSettings: [.unsafeFlags(["-parse-as-library"])]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,44 @@
+@testable import Listeners
+
+// /proc/net's tables and sock_diag's answers. The first byte says which.
+
+func fuzzTables(_ input: [UInt8]) {
+    guard let kind = input.first else { return }
+    let bytes = Array(input.dropFirst())
+    switch kind % 6 {
+    case 0: check { () throws(ProcTableError) in try ProcTable.rows(.tcp, in: bytes) }
+    case 1:
+        check { () throws(ProcTableError) in
+            try ProcTable.rows(.tcp, in: bytes, onlyListening: true)
+        }
+        _ = ProcTable.endsListening(.tcp, bytes[...])
+    case 2: check { () throws(ProcTableError) in try ProcTable.packetRows(in: bytes) }
+    case 3: check { () throws(ProcTableError) in try ProcTable.sctpRows(in: bytes) }
+    case 4:
+        _ = DiagMessage.end(bytes, count: bytes.count)
+        _ = DiagMessage.end(bytes, count: bytes.count / 2)
+        if let rows = DiagMessage.rows(.tcp, bytes) {
+            require(rows.count <= bytes.count / 72, "\(rows.count) rows of \(bytes.count) bytes")
+        }
+    default:
+        // From rows to differences, with whatever rows these are.
+        guard let rows = try? ProcTable.rows(.udp, in: bytes) else { return }
+        var tracker = ListenerTracker()
+        for now in [UInt64(0), 5_000] {
+            let context = ListenerTracker.Context(
+                own: [1], now: now, ephemeralPorts: 32_768...60_999, ephemeralAfter: 2_000)
+            _ = tracker.losesListener(rows, context)
+            _ = tracker.update(rows, context)
+        }
+        let context = ListenerTracker.Context(
+            own: [], now: 6_000, ephemeralPorts: 1...2, ephemeralAfter: nil)
+        _ = tracker.update([], context)
+        require(tracker.known.isEmpty, "listeners of no rows")
+    }
+
+    func check(_ read: () throws(ProcTableError) -> [SocketRow]) {
+        guard let rows = try? read() else { return }
+        let lines = bytes.count { $0 == 10 }
+        require(rows.count < max(1, lines), "\(rows.count) rows of \(lines) lines")
+    }
+}

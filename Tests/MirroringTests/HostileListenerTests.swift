@@ -1,0 +1,251 @@
+import Addresses
+import EventLoop
+import Foundation
+import Listeners
+import Logging
+import Posix
+import Sockets
+import TestSupport
+import Testing
+import Tunnel
+import Wire
+
+@testable import Mirroring
+
+/// A side with real sockets on loopback, and a peer that says what the test says.
+private final class Rig {
+    private final class Silent: Link {
+        func read(into buffer: IOBuffer) throws(SystemError) -> Int? { nil }
+        func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int? { nil }
+        func watchWritable(_ isWanted: Bool) {}
+        func attach(_ session: Session) {}
+        func close() {}
+    }
+
+    let loop: Loop
+    let side: Side
+    let session: Session
+    let log = LogStore()
+
+    init() throws {
+        loop = try Loop()
+        let store = log
+        side = try Side(
+            loop: loop, role: .host, policy: .guest, own: OwnSockets(),
+            log: Logger(label: "test", factory: { _ in store.handler }))
+        session = Session(
+            link: Silent(),
+            hello: Hello(
+                role: .host, instance: 1, epoch: 1, os: "", kernel: "", hostname: "", program: ""),
+            delegate: side, clock: { 0 })
+        side.tunnelUp(session)
+    }
+
+    func close() {
+        side.close()
+        for _ in 0..<4 { loop.runOnce() }
+        loop.close()
+    }
+
+    func advertise(_ id: UInt32, _ endpoint: Endpoint, kind: UInt8 = 1) {
+        side.session(
+            session,
+            advertised: ListenerMessage(
+                id: ListenerID(rawValue: id), kind: kind, isV6Only: false, endpoint: endpoint,
+                uid: 0, owner: ""))
+    }
+
+    func withdraw(_ id: UInt32) {
+        side.session(session, withdrew: ListenerID(rawValue: id))
+    }
+
+    func states() -> [String: Int] {
+        side.ports().reduce(into: [:]) { $0[$1.state.name, default: 0] += 1 }
+    }
+}
+
+/// Counts lines.
+final class LogStore: @unchecked Sendable {
+    var lines: [String] = []
+    var handler: Handler { Handler(store: self) }
+
+    struct Handler: LogHandler {
+        let store: LogStore
+        var metadata: Logger.Metadata = [:]
+        var logLevel = Logger.Level.info
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+        func log(event: LogEvent) {
+            store.lines.append("\(event.message) \(event.metadata ?? [:])")
+        }
+    }
+}
+
+private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
+    Endpoint(.v4(IPv4Address(bits: 0x7f00_0000 + UInt32(host))), port)
+}
+
+@Suite(.serialized) struct HostileListenerTests {
+    @Test func `a listener on port 0 binds nothing`() throws {
+        let rig = try Rig()
+        defer { rig.close() }
+        rig.advertise(1, loopback(1, 0))
+        rig.advertise(2, Endpoint(.anyV4, 0), kind: 2)
+        rig.loop.runOnce()
+        #expect(rig.states() == ["unsupported": 2])
+        #expect(rig.side.ports().allSatisfy { $0.mirrors.isEmpty && $0.reason == "port-zero" })
+    }
+
+    @Test func `a number that comes to mean another socket closes the first one's mirror`() throws {
+        let rig = try Rig()
+        defer { rig.close() }
+        rig.advertise(1, loopback(1, 47_301))
+        rig.loop.runOnce()
+        #expect(rig.states() == ["active": 1])
+        rig.advertise(1, loopback(1, 47_302))
+        rig.loop.runOnce()
+        #expect(rig.states() == ["active": 1])
+        #expect(rig.side.ports()[0].mirrors == [loopback(1, 47_302)])
+    }
+
+    @Test func `what comes and goes within a turn binds nothing`() throws {
+        let rig = try Rig()
+        defer { rig.close() }
+        let before = Posix.Machine.openDescriptors
+        for id in 0..<1_000 as Range<UInt32> {
+            rig.advertise(id, loopback(1, 47_303))
+            rig.withdraw(id)
+        }
+        rig.loop.runOnce()
+        #expect(rig.side.ports().isEmpty && Posix.Machine.openDescriptors == before)
+    }
+
+    @Test func `thousands of addresses on one port cost a turn, not a minute`() throws {
+        let rig = try Rig()
+        defer { rig.close() }
+        let clock = ContinuousClock()
+        let took = clock.measure {
+            for id in 1...20_000 { rig.advertise(UInt32(id), loopback(id, 47_304)) }
+            rig.loop.runOnce()
+            for id in 1...20_000 { rig.withdraw(UInt32(id)) }
+            rig.loop.runOnce()
+        }
+        #expect(took < .seconds(5))
+        #expect(rig.side.counterSnapshot.listenersDropped == 20_000 - 16_384)
+        for id in 1...400 { rig.advertise(UInt32(30_000 + id), loopback(id, 47_304)) }
+        rig.loop.runOnce()
+        #expect(rig.states() == ["active": 256, "limit": 144])
+    }
+
+    @Test
+    func `listeners that come and go for ever leave nothing behind, though the peer never reads`()
+        throws
+    {
+        let rig = try Rig()
+        defer { rig.close() }
+        for id in 0..<50_000 as Range<UInt32> {
+            rig.advertise(id, Endpoint(.v4(IPv4Address(bits: 0x0a00_0001)), 80))
+            rig.withdraw(id)
+        }
+        #expect(rig.side.ports().isEmpty)
+        #expect(rig.side.mirrors.reportBacklog <= 64)
+    }
+
+    @Test func `log lines about the peer stop, and one says how many there were`() throws {
+        let rig = try Rig()
+        defer { rig.close() }
+        for id in 0..<30_000 as Range<UInt32> {
+            rig.advertise(id, Endpoint(.v4(IPv4Address(bits: 0x0a00_0001)), 80))
+            rig.withdraw(id)
+        }
+        #expect((20_000..<21_000).contains(rig.log.lines.count))
+        #expect(rig.side.counterSnapshot.logLinesSuppressed >= 39_000)
+    }
+
+    @Test func `a limit is logged once a minute, with how often it was reached`() {
+        let store = LogStore()
+        let log = Logger(label: "test", factory: { _ in store.handler })
+        var limits = LimitLog()
+        var counters = SideCounters()
+        for second in 0..<180 as Range<UInt64> {
+            counters.acceptPauses += 10
+            limits.report(counters, now: second * 1_000, to: log)
+        }
+        #expect(store.lines.count == 3, "\(store.lines)")
+        #expect(store.lines[1].contains("600") && store.lines[1].contains("acceptPauses"))
+    }
+}
+
+@Suite struct DatagramQueueModelTests {
+    @Test func `queues drop and deliver as a slow model does, and share one budget`() throws {
+        var generator = SeededGenerator()
+        let budget = DatagramBudget()
+        let buffer = IOBuffer(capacity: 70_000)
+        for _ in 0..<40 {
+            var queue = DatagramQueue(budget)
+            var model: [[UInt8]] = []
+            for number in 0..<600 {
+                if Int.random(in: 0..<3, using: &generator) > 0 {
+                    let size = [0, 1, 1_472, 9_216, 65_507].randomElement(using: &generator)!
+                    let datagram = [UInt8](
+                        repeating: UInt8(truncatingIfNeeded: number), count: size)
+                    var dropped = 0
+                    while model.count >= 64
+                        || (!model.isEmpty
+                            && model.reduce(0) { $0 + $1.count } + size > 262_144)
+                    {
+                        model.removeFirst()
+                        dropped += 1
+                    }
+                    model.append(datagram)
+                    let got = queue.push(datagram.span)
+                    #expect(got == dropped, "seed \(generator.seed)")
+                } else if !model.isEmpty {
+                    let limit = Int.random(in: 0...65_507, using: &generator)
+                    buffer.clear()
+                    let count = queue.pop(into: buffer, limit: limit)
+                    #expect(count == (model[0].count <= limit ? model[0].count : nil))
+                    if count != nil {
+                        let first = model.removeFirst()
+                        buffer.withReadable { #expect($0.count == first.count) }
+                    }
+                }
+                #expect(queue.isEmpty == model.isEmpty)
+                #expect(budget.bytes == model.reduce(0) { $0 + $1.count + 64 })
+            }
+            queue.removeAll()
+            #expect(budget.bytes == 0 && queue.isEmpty)
+        }
+    }
+
+    @Test func `all queues together hold 64 MiB; then newcomers are dropped`() {
+        let budget = DatagramBudget()
+        let datagram = [UInt8](repeating: 1, count: 65_507)
+        var queues = (0..<400).map { _ in DatagramQueue(budget) }
+        var dropped = 0
+        for index in queues.indices {
+            for _ in 0..<4 { dropped += queues[index].push(datagram.span) }
+        }
+        #expect(budget.bytes <= DatagramBudget.maxBytes && dropped == 1_600 - 1_023)
+        queues[0].removeAll()
+        let last = queues[399].push(datagram.span)
+        #expect(last == 0)
+    }
+}
+
+@Suite struct PendingBytesCostTests {
+    @Test func `a window in frames of one byte costs time in proportion`() {
+        func measure(_ count: Int) -> Duration {
+            var pending = PendingBytes()
+            let byte: [UInt8] = [1]
+            return ContinuousClock().measure {
+                for _ in 0..<count { pending.append(byte.span) }
+            }
+        }
+        _ = measure(10_000)
+        let (small, large) = (measure(100_000), measure(1_600_000))
+        #expect(large < small * 160, "\(small) for 100,000, \(large) for 16 times as many")
+    }
+}

@@ -1,0 +1,165 @@
+import Addresses
+import EventLoop
+import Foundation
+import Posix
+import Sockets
+import Testing
+import Wire
+
+@testable import Tunnel
+
+/// A listening endpoint on a Unix socket, and peers that type bytes.
+private final class Door: TunnelEndpointDelegate {
+    let loop: Loop
+    let path = "/tmp/twinport-door-\(getpid())-\(UInt32.random(in: 0...(.max)))"
+    private(set) var endpoint: TunnelEndpoint!
+    var live: Session?
+    var ups = 0
+    var trouble: [String] = []
+    private let watcher = EndWatcher()
+
+    /// Adopts sessions, and tells the endpoint of their end as a side does.
+    private final class EndWatcher: SessionDelegate {
+        weak var door: Door?
+        func session(_ session: Session, greeted hello: Hello) {}
+        func session(_ session: Session, advertised listener: ListenerMessage) {}
+        func session(_ session: Session, withdrew listener: ListenerID) {}
+        func sessionSynced(_ session: Session) {}
+        func session(_ session: Session, reported mirror: MirrorMessage) {}
+        func session(_ session: Session, asked policy: PolicyMessage) {}
+        func session(_ session: Session, opened stream: TunnelStream, _ message: OpenMessage) {
+            stream.refuse(.disabled)
+        }
+        func session(_ session: Session, writeControl writer: inout ByteWriter) -> Bool { false }
+        func session(_ session: Session, ended end: SessionEnd) {
+            guard let door, session === door.live else { return }
+            door.live = nil
+            door.endpoint.sessionEnded(session)
+        }
+    }
+
+    init() throws {
+        loop = try Loop()
+        watcher.door = self
+        endpoint = TunnelEndpoint(
+            loop: loop, mode: .listen(.unix(path: path)), key: nil, admission: Admission(),
+            delegate: self)
+        try endpoint.start()
+    }
+
+    func close() {
+        endpoint.close()
+        for _ in 0..<4 { loop.runOnce() }
+        loop.close()
+    }
+
+    func makeHello() -> Hello {
+        Hello(
+            role: .host, instance: 1, epoch: 1, os: "Linux", kernel: "", hostname: "", program: "")
+    }
+    func refusal(of hello: Hello) -> String? { nil }
+    func tunnelUp(_ session: Session, _ hello: Hello) {
+        ups += 1
+        live = session
+        session.adopt(watcher)
+    }
+    func tunnelTrouble(_ what: String) { trouble.append(what) }
+
+    func turns(_ count: Int = 5) { for _ in 0..<count { loop.runOnce() } }
+
+    /// A peer's end of a new connection.
+    func connect() throws -> Caller {
+        let caller = try Caller(path)
+        turns()
+        return caller
+    }
+}
+
+private final class Caller {
+    private var socket: Socket?
+
+    init(_ path: String) throws {
+        var dial = try Socket.dialUnix(path)
+        socket = dial.takeSocket()
+    }
+
+    func sayHello() throws {
+        var writer = ByteWriter()
+        Hello(
+            role: .guest, instance: 2, epoch: 1, os: "Linux", kernel: "", hostname: "", program: ""
+        ).write(to: &writer)
+        let count = try socket?.write(writer.bytes.span)
+        #expect(count == writer.bytes.count)
+    }
+
+    /// Whether the other end has closed.
+    func isClosed() throws -> Bool {
+        let buffer = IOBuffer(capacity: 65_536)
+        do {
+            while let count = try socket?.read(into: buffer) {
+                if count == 0 { return true }
+                buffer.clear()
+            }
+        } catch {
+            return true
+        }
+        return false
+    }
+
+    func leave() { socket = nil }
+}
+
+@Suite struct EndpointTests {
+    @Test func `a peer that greets and leaves in the same breath does not stay the live one`()
+        throws
+    {
+        let door = try Door()
+        defer { door.close() }
+        let first = try door.connect()
+        try first.sayHello()
+        door.turns()
+        #expect(door.ups == 1)
+        // Comes while another is live: our HELLO is held back.
+        let second = try door.connect()
+        first.leave()
+        door.turns()
+        #expect(door.live == nil)
+        // Our HELLO to it meets a closed connection.
+        try second.sayHello()
+        second.leave()
+        door.turns()
+        #expect(door.live == nil || door.live?.isEnded == false)
+        // Whoever comes next is served.
+        let third = try door.connect()
+        try third.sayHello()
+        door.turns()
+        #expect(door.live != nil && door.live?.isEnded == false)
+    }
+
+    @Test func `silent connectors take turns out, a peer that greets gets in`() throws {
+        let door = try Door()
+        defer { door.close() }
+        var silent: [Caller] = []
+        for _ in 0..<50 { silent.append(try door.connect()) }
+        #expect(try silent.filter { try !$0.isClosed() }.count <= 8)
+        let guest = try door.connect()
+        try guest.sayHello()
+        door.turns()
+        #expect(door.live != nil)
+    }
+
+    @Test func `a thousand connections at once keep the loop from nothing`() throws {
+        let door = try Door()
+        defer { door.close() }
+        var callers: [Caller] = []
+        // As many as the queue of waiting connections takes.
+        for _ in 0..<60 {
+            callers.append(try Caller(door.path))
+        }
+        door.loop.runOnce()
+        // One turn took a part of them.
+        #expect(try callers.filter { try $0.isClosed() }.count < 60 - 8)
+        door.turns(10)
+        #expect(try callers.filter { try $0.isClosed() }.count >= 60 - 8)
+    }
+}
