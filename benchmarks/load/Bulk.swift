@@ -23,12 +23,15 @@ struct BulkCommand: ParsableCommand {
         let load = try BulkLoad(
             endpoint: target.endpoint(), streams: streams, sends: direction != .down,
             receives: direction != .up, milliseconds: UInt64(target.seconds * 1_000))
-        try printReport(load.run())
+        finish { try load.run() }
     }
 }
 
 /// Bulk over several connections. Sent bytes count when the server has them, received ones until the time is up.
 final class BulkLoad {
+    /// How much is read and written at once: what iperf3 does.
+    static let chunk = 128 << 10
+
     private let loop: Loop
     private var flows: [BulkFlow] = []
     private var timer: Timer?
@@ -36,8 +39,8 @@ final class BulkLoad {
     private var began: UInt64 = 0
     private var stopped: UInt64 = 0
     private var receivedInTime: [UInt64] = []
-    let scratch = IOBuffer(capacity: 256 << 10)
-    let supply = IOBuffer.filled(128 << 10)
+    let scratch = IOBuffer(capacity: BulkLoad.chunk)
+    let supply = IOBuffer.filled(BulkLoad.chunk)
 
     init(
         endpoint: Endpoint, streams: Int, sends: Bool, receives: Bool, milliseconds: UInt64
@@ -76,7 +79,7 @@ final class BulkLoad {
 
     private func report(ended: UInt64) -> [String: Figure] {
         let sent = flows.map { Double($0.delivered) }
-        let received = receivedInTime.map(Double.init)
+        let received = receivedInTime.map { Double($0) }
         let upBytes = sent.reduce(0, +)
         let downBytes = received.reduce(0, +)
         let up = upBytes * 8 / Double(ended - began)
@@ -108,6 +111,7 @@ final class BulkFlow {
     /// The last eight bytes received: at the end, the server's count.
     private var tail: UInt64 = 0
     private(set) var received: UInt64 = 0
+    private var sent: UInt64 = 0
     /// What the server says it received.
     private(set) var delivered: UInt64 = 0
     private(set) var failure: String?
@@ -144,6 +148,7 @@ final class BulkFlow {
             let written = try supply.withReadable { (bytes) throws(SystemError) in
                 try connection.write(bytes)
             }
+            sent += UInt64(written ?? 0)
             guard let written, written == size else { return }
         }
     }
@@ -160,7 +165,7 @@ final class BulkFlow {
                     tail = tail >> 8 | UInt64(bytes[index]) << 56
                 }
             }
-            if count < 256 << 10 { return }
+            if count < BulkLoad.chunk { return }
         }
     }
 
@@ -171,7 +176,12 @@ final class BulkFlow {
     }
 
     private func ended() {
-        if isStopped { delivered = tail } else { failure = "the connection ended early" }
+        delivered = tail
+        if !isStopped {
+            failure = "the connection ended early"
+        } else if delivered != sent {
+            failure = "of \(sent) bytes sent, the server says it has \(delivered)"
+        }
         connection.close()
     }
 

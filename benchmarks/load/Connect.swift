@@ -17,7 +17,7 @@ struct ConnectCommand: ParsableCommand {
         let load = try ConnectLoad(
             endpoint: target.endpoint(), parallel: parallel,
             milliseconds: UInt64(target.seconds * 1_000))
-        try printReport(load.run())
+        finish { try load.run() }
     }
 }
 

@@ -16,7 +16,7 @@ struct DatagramEchoCommand: ParsableCommand {
         let load = try DatagramEchoLoad(
             endpoint: target.endpoint(), size: size,
             milliseconds: UInt64(target.seconds * 1_000))
-        try printReport(load.run())
+        finish { try load.run() }
     }
 }
 
@@ -127,7 +127,7 @@ struct DatagramFloodCommand: ParsableCommand {
         let load = try DatagramFloodLoad(
             endpoint: target.endpoint(), size: size, rate: rate,
             milliseconds: UInt64(target.seconds * 1_000))
-        try printReport(load.run())
+        finish { try load.run() }
     }
 }
 

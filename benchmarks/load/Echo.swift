@@ -17,7 +17,7 @@ struct EchoCommand: ParsableCommand {
         let load = try EchoLoad(
             endpoint: target.endpoint(), flows: flows, size: size,
             milliseconds: UInt64(target.seconds * 1_000))
-        try printReport(load.run())
+        finish { try load.run() }
     }
 }
 
@@ -54,13 +54,14 @@ final class EchoLoad {
         if let failure = flows.lazy.compactMap(\.failure).first {
             throw LoadFailure(description: failure)
         }
+        if latencies.count == 0 { throw LoadFailure(description: "no message came back in time") }
         return latencies.figures(over: seconds)
     }
 }
 
 /// One connection on which a message goes to and fro.
 final class EchoFlow {
-    private static let warmUp = 50
+    private static let warmUp = 5
 
     private let connection: Connection
     private let buffer: IOBuffer

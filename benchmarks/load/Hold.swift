@@ -16,7 +16,7 @@ struct HoldCommand: ParsableCommand {
 
     func run() throws {
         let load = try HoldLoad(endpoint: parseEndpoint(address, port), count: flows)
-        try load.run()
+        finish { try load.run() }
     }
 }
 
@@ -39,7 +39,7 @@ final class HoldLoad {
         self.count = count
     }
 
-    func run() throws {
+    func run() throws -> [String: Figure] {
         for _ in 0..<min(count, Self.atOnce) { try next() }
         loop.run()
         throw LoadFailure(description: failure ?? "no connection is left")

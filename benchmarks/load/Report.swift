@@ -1,6 +1,7 @@
 internal import EventLoop
 internal import Foundation
 internal import Histogram
+internal import Posix
 
 /// Latencies of one run, in nanoseconds, at three significant digits.
 struct Latencies {
@@ -64,6 +65,18 @@ func printReport(_ figures: [String: Figure]) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = .sortedKeys
     printLine(String(decoding: try encoder.encode(figures), as: UTF8.self))
+}
+
+/// Runs a load, prints what it measured, and ends the process: with 1, and why on standard error, when it failed.
+/// What still hangs on the load's loop ends with the process.
+func finish(_ body: () throws -> [String: Figure]) -> Never {
+    do {
+        try printReport(body())
+        Machine.end(0)
+    } catch {
+        Machine.complain("twinport-load: \(error)")
+        Machine.end(1)
+    }
 }
 
 /// Prints a line at once, also into a pipe.

@@ -40,8 +40,8 @@ final class Server {
     private var poller: Poller?
     private var connections: [ObjectIdentifier: ServedConnection] = [:]
     /// One buffer serves all connections: each is read and answered at once.
-    let scratch = IOBuffer(capacity: 256 << 10)
-    let supply = IOBuffer.filled(128 << 10)
+    let scratch = IOBuffer(capacity: BulkLoad.chunk)
+    let supply = IOBuffer.filled(BulkLoad.chunk)
 
     init(loop: Loop, endpoint: Endpoint) throws {
         self.loop = loop

@@ -23,10 +23,7 @@ struct SoakCommand: ParsableCommand {
 
     func run() throws {
         let soak = try Soak(self, endpoint: target.endpoint())
-        let faults = try soak.run()
-        guard faults.isEmpty else {
-            throw LoadFailure(description: faults.joined(separator: "\n"))
-        }
+        finish { try soak.run() }
     }
 }
 
@@ -62,13 +59,13 @@ final class Soak {
 
     /// Soaks.
     ///
-    /// - Returns: What went wrong.
-    func run() throws -> [String] {
+    /// - Throws: ``LoadFailure`` with everything that went wrong.
+    func run() throws -> [String: Figure] {
         began = Loop.nanoseconds
         for _ in 0..<options.transfers { startTransfer() }
         for _ in 0..<options.echoes { try startEcho() }
         try startTimer(every: Self.tick) { $0.pace() }
-        try startTimer(every: UInt64(options.window * 1_000)) { try? $0.report("window") }
+        try startTimer(every: UInt64(options.window * 1_000)) { try? $0.report() }
         try startTimer(after: UInt64(options.target.seconds * 1_000)) { $0.stop() }
         loop.run()
         for echo in echoes { if let failure = echo.failure { ledger.fault("echo: \(failure)") } }
@@ -77,8 +74,10 @@ final class Soak {
         if lost * 100 > ledger.datagramsSent {
             ledger.fault("\(lost) of \(ledger.datagramsSent) datagrams lost")
         }
-        try report("end")
-        return ledger.faults
+        guard ledger.faults.isEmpty else {
+            throw LoadFailure(description: ledger.faults.joined(separator: "\n"))
+        }
+        return figures("end")
     }
 
     private func startTimer(
@@ -148,7 +147,12 @@ final class Soak {
         }
     }
 
-    private func report(_ kind: String) throws {
+    private func report() throws {
+        try printReport(figures("window"))
+        ledger.latencies.reset()
+    }
+
+    private func figures(_ kind: String) -> [String: Figure] {
         var figures = ledger.latencies.figures(over: options.window)
         figures["curve"] = nil
         figures["kind"] = .text(kind)
@@ -159,8 +163,7 @@ final class Soak {
         figures["datagrams_sent"] = .number(Double(ledger.datagramsSent))
         figures["datagrams_back"] = .number(Double(ledger.datagramsBack))
         figures["faults"] = .number(Double(ledger.faults.count))
-        try printReport(figures)
-        ledger.latencies.reset()
+        return figures
     }
 
     /// The time is up: what runs may finish.
