@@ -16,9 +16,7 @@ struct DatagramQueue {
     ///
     /// - Returns: How many older ones were dropped for it.
     mutating func push(_ span: Span<UInt8>) -> Int {
-        var datagram: [UInt8] = []
-        datagram.reserveCapacity(span.count)
-        for index in span.indices { datagram.append(span[index]) }
+        let datagram = [UInt8](copying: span)
         var dropped = 0
         while datagrams.count >= Self.maxCount
             || (bytes + datagram.count > Self.maxBytes && !datagrams.isEmpty)

@@ -1,3 +1,5 @@
+internal import Sockets
+
 /// Bytes that the kernel did not take yet, in order. Bounded by the stream's window, which is the only
 /// way they get here.
 struct PendingBytes {
@@ -8,8 +10,7 @@ struct PendingBytes {
     var isEmpty: Bool { count == 0 }
 
     mutating func append(_ span: Span<UInt8>) {
-        bytes.reserveCapacity(bytes.count + span.count)
-        for index in span.indices { bytes.append(span[index]) }
+        bytes.append(copying: span)
     }
 
     /// Offers the bytes to `body` until it takes no more (returns nil) or all are gone.

@@ -34,7 +34,11 @@ public struct CipherState: Sendable {
         let nonce = try nextNonce()
         do {
             let box = try AES.GCM.seal(plaintext, using: key, nonce: nonce, authenticating: ad)
-            return Array(box.ciphertext) + Array(box.tag)
+            var sealed: [UInt8] = []
+            sealed.reserveCapacity(plaintext.count + Self.tagLength)
+            sealed.append(contentsOf: box.ciphertext)
+            sealed.append(contentsOf: box.tag)
+            return sealed
         } catch {
             throw .malformed
         }

@@ -185,12 +185,3 @@ final class NoiseLink: Link {
         inner.watchWritable(!outgoing.isEmpty || (isOpen && isWritableWanted))
     }
 }
-
-extension Array where Element == UInt8 {
-    /// The bytes of a span as an array.
-    fileprivate init(copying bytes: Span<UInt8>) {
-        self.init()
-        reserveCapacity(bytes.count)
-        for index in bytes.indices { append(bytes[index]) }
-    }
-}

@@ -1,5 +1,6 @@
 """The paths that are compared: each leads from a client's port to the same server program."""
 import os
+import pathlib
 import subprocess
 
 from . import machine
@@ -52,26 +53,27 @@ def servers(lab, namespace):
     web_server(lab, namespace)
 
 
-def twinport(lab, name, title, tunnel):
+def twinport(lab, name, title, tunnel, build=BUILD):
     """Helper and agent in namespaces of their own. `tunnel` is unix or tcp."""
+    build = pathlib.Path(build)
     host, guest = lab.namespace(f"{name}-h"), lab.namespace(f"{name}-g")
     settings, control = lab.path(f"{name}.yaml"), lab.path(f"{name}.control")
     key, agent_options = "", []
     if tunnel == "unix":
         uri = f"unix://{lab.path(name + '.sock')}"
     else:
-        address, _ = lab.join(host, guest, "10.78.0")
+        address, _ = lab.join(host, guest, f"10.78.{len(lab.namespaces)}")
         uri = f"tcp://{address}:7070"
         file = lab.path(f"{name}.key")
-        run([str(BUILD / "twinport"), "key", "new", file])
+        run([str(build / "twinport"), "key", "new", file])
         key, agent_options = f"  key: {file}\n", ["--key", file]
     with open(settings, "w") as file:
         file.write(f"hostNetworking:\n  enabled: true\ntunnel:\n  listen: {uri}\n{key}")
     helper = lab.start(
-        host, [str(BUILD / "twinport"), "host", "--settings", settings, "--control", control],
+        host, [str(build / "twinport"), "host", "--settings", settings, "--control", control],
         tracing=True)
     agent = lab.start(
-        guest, [str(BUILD / "twinport-agent"), "--connect", uri, *agent_options], tracing=True)
+        guest, [str(build / "twinport-agent"), "--connect", uri, *agent_options], tracing=True)
     servers(lab, guest)
     path = Path(lab, name, title, 2, host, guest, programs=[helper, agent], udp=True)
     path.control = control
@@ -182,8 +184,9 @@ def ssh(lab, place):
     return path
 
 
-def start_all(lab, limit_program, only=None):
-    """Everything that can be measured here, or what of `only` can; says what cannot."""
+def start_all(lab, limit_program, only=None, against=None):
+    """Everything that can be measured here, or what of `only` can; says what cannot. `against` is the folder of
+    another build of Twinport, which becomes a path of its own."""
     there = direct(lab)
     place = there.client
     makers = {
@@ -195,6 +198,9 @@ def start_all(lab, limit_program, only=None):
         "socat2": lambda: socat_two(lab, place),
         "ssh": lambda: ssh(lab, place),
     }
+    if against:
+        makers["other"] = lambda: twinport(lab, "other", "the other build", "unix", against)
+        makers["other-tcp"] = lambda: twinport(lab, "other-tcp", "the other build, TCP", "tcp", against)
     found = [there]
     for name, make in makers.items():
         if only and name not in only:
