@@ -63,7 +63,7 @@ let package = Package(
         library("Wire", ["Addresses"]),
 
         // The machine room: the system's calls, loop, descriptors, what listens.
-        library("Posix"),
+        library("Posix", ["CKernel"]),
         library("EventLoop", ["CLibuv"]),
         library("Sockets", ["Addresses", "CKernel", "EventLoop", "Posix"]),
         library("Listeners", ["Addresses", "CKernel", "EventLoop", "Posix", "Sockets"]),

@@ -54,4 +54,8 @@ size_t ckernel_cmsg_len(size_t length);
 /// The peer's credentials of a connected Unix socket (SO_PEERCRED). Returns 0, or -1 and errno.
 int ckernel_peer_credentials(int fd, uid_t *uid, pid_t *pid);
 
+/// mallopt(3): blocks up to `largest` bytes come from the heap, and so many freed bytes stay at its end.
+/// Nothing where the C library is not glibc.
+void ckernel_keep_freed_memory(int kept, int largest);
+
 #endif
