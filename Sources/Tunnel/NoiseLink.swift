@@ -98,10 +98,7 @@ final class NoiseLink: Link {
         var added = 0
         while let record = nextRecord() {
             do {
-                let plaintext = try open(record)
-                guard plaintext.count <= buffer.space else { throw NoiseError.malformed }
-                buffer.append(plaintext)
-                added += plaintext.count
+                added += try open(record, into: buffer)
             } catch {
                 phase = .failed
                 throw SystemError.badMessage("decrypting (do both ends have the same key?)")
@@ -121,18 +118,26 @@ final class NoiseLink: Link {
         return record
     }
 
-    private func open(_ record: [UInt8]) throws -> [UInt8] {
+    /// Handles one record.
+    ///
+    /// - Returns: How many bytes it added to `buffer`.
+    private func open(_ record: [UInt8], into buffer: IOBuffer) throws -> Int {
         switch phase {
         case .open(let send, var receive):
-            let plaintext = try receive.decrypt(record[...])
+            let count = try receive.decrypt(record) { plaintext in
+                // A record of nothing would be work for us and none for the peer.
+                guard plaintext.count > 0, plaintext.count <= buffer.space else {
+                    throw NoiseError.malformed
+                }
+                buffer.append(plaintext)
+                return plaintext.count
+            }
             phase = .open(send: send, receive: receive)
-            // A record of nothing would be work for us and none for the peer.
-            guard !plaintext.isEmpty else { throw NoiseError.malformed }
-            return plaintext
+            return count
         case .greeting(var handshake):
             try greet(&handshake, record)
             flushAndWatch()
-            return []
+            return 0
         case .failed:
             throw NoiseError.malformed
         }
@@ -160,7 +165,9 @@ final class NoiseLink: Link {
         do {
             for _ in 0..<Self.recordsAtOnce where count < bytes.count {
                 let end = min(bytes.count, count + Self.share)
-                queue(try send.encrypt(Array(copying: bytes.extracting(count..<end))))
+                let plaintext = Array(copying: bytes.extracting(count..<end))
+                outgoing.append(UInt16(plaintext.count + CipherState.tagLength).byteSwapped)
+                try send.encrypt(plaintext) { outgoing.append($0) }
                 count = end
             }
         } catch {
