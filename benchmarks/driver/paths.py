@@ -53,8 +53,9 @@ def servers(lab, namespace):
     web_server(lab, namespace)
 
 
-def twinport(lab, name, title, tunnel, build=BUILD):
-    """Helper and agent in namespaces of their own. `tunnel` is unix or tcp."""
+def twinport(lab, name, title, tunnel, build=BUILD, wrap=lambda role: []):
+    """Helper and agent in namespaces of their own. `tunnel` is unix or tcp; `wrap` gives words to start a
+    program with."""
     build = pathlib.Path(build)
     host, guest = lab.namespace(f"{name}-h"), lab.namespace(f"{name}-g")
     settings, control = lab.path(f"{name}.yaml"), lab.path(f"{name}.control")
@@ -70,10 +71,10 @@ def twinport(lab, name, title, tunnel, build=BUILD):
     with open(settings, "w") as file:
         file.write(f"hostNetworking:\n  enabled: true\ntunnel:\n  listen: {uri}\n{key}")
     helper = lab.start(
-        host, [str(build / "twinport"), "host", "--settings", settings, "--control", control],
+        host, wrap("helper") + [str(build / "twinport"), "host", "--settings", settings, "--control", control],
         tracing=True)
     agent = lab.start(
-        guest, [str(build / "twinport-agent"), "--connect", uri, *agent_options], tracing=True)
+        guest, wrap("agent") + [str(build / "twinport-agent"), "--connect", uri, *agent_options], tracing=True)
     servers(lab, guest)
     path = Path(lab, name, title, 2, host, guest, programs=[helper, agent], udp=True)
     path.control = control
@@ -154,11 +155,18 @@ def socat_two(lab, place):
     return relay(lab, "socat2", "socat, two hops", 2, place, 6200, commands)
 
 
-def limit(lab, place, program):
+def limit(lab, place):
     def commands(listen, name, target):
         socket = lab.path(f"{name}.sock")
-        return [[program, "far", socket, str(target)], [program, "near", str(listen), socket]]
-    return relay(lab, "limit", "C limit, two hops", 2, place, 6300, commands)
+        return [[lab.path("limit"), "far", socket, str(target)], [lab.path("limit"), "near", str(listen), socket]]
+    path = relay(lab, "limit", "C limit, two hops", 2, place, 6300, commands)
+    socket = lab.path("limit-udp.sock")
+    far = lab.start(place, [lab.path("limit_udp"), "far", socket, str(SERVER)])
+    far.wait_for("ready")
+    path.programs += [far, lab.start(place, [lab.path("limit_udp"), "near", str(path.port), socket])]
+    path.udp = True
+    wait_until_open(path)
+    return path
 
 
 def ssh(lab, place):
@@ -184,23 +192,25 @@ def ssh(lab, place):
     return path
 
 
-def start_all(lab, limit_program, only=None, against=None):
-    """Everything that can be measured here, or what of `only` can; says what cannot. `against` is the folder of
-    another build of Twinport, which becomes a path of its own."""
+def start_all(lab, only=None, against=None):
+    """Everything that can be measured here, or what of `only` can; says what cannot. `against` are folders
+    of other builds of Twinport, which become paths of their own."""
     there = direct(lab)
     place = there.client
     makers = {
         "twinport": lambda: twinport(lab, "twinport", "Twinport, Unix socket", "unix"),
         "twinport-tcp": lambda: twinport(lab, "twinport-tcp", "Twinport, TCP with Noise", "tcp"),
-        "limit": lambda: limit(lab, place, limit_program),
+        "limit": lambda: limit(lab, place),
         "pasta": lambda: pasta(lab),
         "socat": lambda: socat_one(lab, place),
         "socat2": lambda: socat_two(lab, place),
         "ssh": lambda: ssh(lab, place),
     }
-    if against:
-        makers["other"] = lambda: twinport(lab, "other", "the other build", "unix", against)
-        makers["other-tcp"] = lambda: twinport(lab, "other-tcp", "the other build, TCP", "tcp", against)
+    for index, folder in enumerate(against or [], 1):
+        for kind, tunnel in (("", "unix"), ("-tcp", "tcp")):
+            name = f"other{index}{kind}"
+            makers[name] = lambda name=name, folder=folder, tunnel=tunnel: twinport(
+                lab, name, f"{folder}, {tunnel}", tunnel, folder)
     found = [there]
     for name, make in makers.items():
         if only and name not in only:
