@@ -53,9 +53,9 @@ def servers(lab, namespace):
     web_server(lab, namespace)
 
 
-def twinport(lab, name, title, tunnel, build=BUILD, wrap=lambda role: []):
+def twinport(lab, name, title, tunnel, build=BUILD, wrap=lambda role: [], more=""):
     """Helper and agent in namespaces of their own. `tunnel` is unix or tcp; `wrap` gives words to start a
-    program with."""
+    program with, `more` is added to the settings."""
     build = pathlib.Path(build)
     host, guest = lab.namespace(f"{name}-h"), lab.namespace(f"{name}-g")
     settings, control = lab.path(f"{name}.yaml"), lab.path(f"{name}.control")
@@ -69,7 +69,7 @@ def twinport(lab, name, title, tunnel, build=BUILD, wrap=lambda role: []):
         run([str(build / "twinport"), "key", "new", file])
         key, agent_options = f"  key: {file}\n", ["--key", file]
     with open(settings, "w") as file:
-        file.write(f"hostNetworking:\n  enabled: true\ntunnel:\n  listen: {uri}\n{key}")
+        file.write(f"hostNetworking:\n  enabled: true\ntunnel:\n  listen: {uri}\n{key}{more}")
     helper = lab.start(
         host, wrap("helper") + [str(build / "twinport"), "host", "--settings", settings, "--control", control],
         tracing=True)

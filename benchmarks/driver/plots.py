@@ -45,7 +45,7 @@ def bars(result, names, file, cases=None):
         way = "less is better" if data["lower"] else "more is better"
         axis.set_title(f"{data['title']}\n{data['unit']}, {way}", fontsize=9, color=INK)
         axis.tick_params(axis="y", length=0)
-        axis.locator_params(axis="x", nbins=5)
+        axis.locator_params(axis="x", nbins=4)
     save(figure, file)
 
 

@@ -40,6 +40,21 @@ def table(result, names):
     return "\n".join(lines)
 
 
+HEADLINE = ["tcp-1", "tcp-4", "echo", "echo-busy", "connect", "udp-echo-64"]
+
+
+def headline(result):
+    """The README's table: one row per path, medians only."""
+    cases = [case for case in HEADLINE if case in result["cases"]]
+    lines = ["| | " + " | ".join(f"{result['cases'][case]['title']}, {result['cases'][case]['unit']}" for case in cases)
+             + " |", "|---|" + "--:|" * len(cases)]
+    for name, path in result["paths"].items():
+        values = [median(result["cases"][case]["values"].get(name, [])) for case in cases]
+        title = f"**{path['title']}**" if name.startswith("twinport") else path["title"]
+        lines.append(f"| {title} | " + " | ".join(map(number, values)) + " |")
+    return "\n".join(lines)
+
+
 def detail(result, case, path, key):
     return result["cases"].get(case, {}).get("detail", {}).get(path, {}).get(key)
 
