@@ -77,10 +77,18 @@ extension Socket {
     public static func dialTCP(_ endpoint: Endpoint) throws(SystemError) -> Dial {
         let socket = try Socket(family: endpoint.family, type: Int32(SOCK_STREAM.rawValue))
         try socket.setOption(Int32(IPPROTO_TCP), TCP_NODELAY, Int32(1))
-        let isConnected = try socket.startConnect { raw in
+        var isConnected = try socket.startConnect { raw in
             unsafe endpoint.withSockaddr { unsafe connect(raw, $0, $1) }
         }
+        // On loopback the peer has answered by now, although connect(2) could not wait for it to say so.
+        if !isConnected { isConnected = socket.isWritableNow() }
         return Dial(socket: socket, isConnected: isConnected)
+    }
+
+    /// Whether the socket takes bytes at this moment, and has no error.
+    private borrowing func isWritableNow() -> Bool {
+        var question = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        return unsafe poll(&question, 1, 0) == 1 && question.revents == Int16(POLLOUT)
     }
 
     /// Applies IPV6_V6ONLY to IPv6 sockets. A specific address is always v6-only.
