@@ -116,6 +116,7 @@ class Lab:
         self.directory = tempfile.mkdtemp(prefix="twinport-bench-")
         self.programs = []
         self.namespaces = []
+        self.leftovers = []
         atexit.register(self.close)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: sys.exit(1))
@@ -174,7 +175,9 @@ class Lab:
         for name in reversed(self.namespaces):
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
         self.namespaces = []
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for folder in [self.directory, *self.leftovers]:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.leftovers = []
 
 
 def run(arguments):

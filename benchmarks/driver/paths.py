@@ -174,7 +174,9 @@ def ssh(lab, place):
     key, host_key = lab.path("ssh-key"), lab.path("ssh-host-key")
     for file in (key, host_key):
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file])
-    os.makedirs("/run/sshd", exist_ok=True)
+    if not os.path.isdir("/run/sshd"):
+        os.makedirs("/run/sshd")
+        lab.leftovers.append("/run/sshd")
     with open(lab.path("sshd.conf"), "w") as file:
         file.write(f"Port 6400\nListenAddress 127.0.0.1\nHostKey {host_key}\nPidFile none\n"
                    f"AuthorizedKeysFile {key}.pub\nStrictModes no\nUsePAM no\n"

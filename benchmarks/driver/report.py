@@ -104,6 +104,10 @@ def targets(result):
     busy = result["cases"].get("echo-busy", {}).get("values", {})
     add("echo p99 beside 8 bulk flows", 5, "≤", median(busy.get("twinport", [])),
         median(busy.get("limit", [])), "ms")
+    fairness = detail(result, "tcp-64", "twinport", "fairness")
+    if fairness:
+        add("fairness of 64 bulk flows (Jain)", 0.95, "≥", median(fairness),
+            median(detail(result, "tcp-64", "limit", "fairness") or [0]), "")
     ours, theirs = detail(result, "tcp-1", "twinport", "cpu_per_gib"), detail(result, "tcp-1", "socat2", "cpu_per_gib")
     limit = detail(result, "tcp-1", "limit", "cpu_per_gib")
     if ours and theirs:
