@@ -25,6 +25,7 @@ let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-col
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let flyingFox: Target.Dependency = .product(name: "FlyingFox", package: "FlyingFox")
+let histogram: Target.Dependency = .product(name: "Histogram", package: "hdrhistogram-swift")
 let flyingSocks: Target.Dependency = .product(name: "FlyingSocks", package: "FlyingFox")
 
 func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
@@ -48,6 +49,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
+        // Of the benchmarks' load generator only.
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: [
         .systemLibrary(
@@ -114,6 +117,14 @@ let package = Package(
                 logging,
             ],
             swiftSettings: strict),
+
+        // The benchmarks' load generator; not part of what people install.
+        .executableTarget(
+            name: "twinport-load",
+            dependencies: [
+                "Addresses", "EventLoop", "Posix", "Sockets", argumentParser, histogram,
+            ],
+            path: "benchmarks/load", swiftSettings: strict),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testing),
         tests("AddressesTests", ["Addresses", "TestSupport"]),

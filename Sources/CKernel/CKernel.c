@@ -2,6 +2,9 @@
 #include "CKernel.h"
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 _Static_assert(sizeof(struct ckernel_mmsghdr) == sizeof(struct mmsghdr), "mmsghdr");
 _Static_assert(offsetof(struct ckernel_mmsghdr, msg_len) == offsetof(struct mmsghdr, msg_len), "mmsghdr");
@@ -41,4 +44,13 @@ int ckernel_peer_credentials(int fd, uid_t *uid, pid_t *pid) {
     *uid = credentials.uid;
     *pid = credentials.pid;
     return 0;
+}
+
+void ckernel_keep_freed_memory(int kept, int largest) {
+#ifdef __GLIBC__
+    mallopt(M_TRIM_THRESHOLD, kept);
+    mallopt(M_MMAP_THRESHOLD, largest);
+#else
+    (void)kept, (void)largest;
+#endif
 }

@@ -43,6 +43,7 @@ public enum AgentProgram {
     public static func run(_ options: AgentOptions) throws {
         Machine.ignoreBrokenPipes()
         Machine.raiseDescriptorLimit()
+        Machine.keepFreedMemory()
         let agent = try Agent(options)
         try agent.run()
     }

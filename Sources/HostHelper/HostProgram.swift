@@ -43,6 +43,7 @@ public enum HostProgram {
     public static func run(_ options: HostOptions) async throws {
         Machine.ignoreBrokenPipes()
         Machine.raiseDescriptorLimit()
+        Machine.keepFreedMemory()
         let settings = try SettingsFile.load(options.settingsPath)
         let ended = Ended()
         // The control socket first: it is also the lock that keeps a second helper out.

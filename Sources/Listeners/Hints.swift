@@ -71,7 +71,9 @@ private final class TraceInstance {
     private static let roots = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
     private static let prefix = "twinport-"
     private static let event = "events/sock/inet_sock_set_state"
-    private static let filter = "protocol==6 && (newstate==10||oldstate==10)"
+    /// TCP sockets that begin to listen, and listening ones that close (10 is TCP_LISTEN, 7 TCP_CLOSE). Not
+    /// all that leave TCP_LISTEN: the socket of an accepted connection begins as a copy of its listener.
+    private static let filter = "protocol==6 && (newstate==10||(oldstate==10 && newstate==7))"
 
     private let path: String
     private let pipe: ProcFile

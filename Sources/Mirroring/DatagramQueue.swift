@@ -43,9 +43,7 @@ struct DatagramQueue {
         }
         let cost = span.count + Self.overhead
         guard budget.bytes + cost <= DatagramBudget.maxBytes else { return dropped + 1 }
-        var datagram: [UInt8] = []
-        datagram.reserveCapacity(span.count)
-        for index in span.indices { datagram.append(span[index]) }
+        let datagram = [UInt8](copying: span)
         bytes += span.count
         budget.bytes += cost
         datagrams.append(datagram)

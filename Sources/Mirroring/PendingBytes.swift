@@ -1,3 +1,5 @@
+internal import Sockets
+
 /// Bytes that the kernel did not take yet, in order. Bounded by the stream's window, which is the only
 /// way they get here.
 struct PendingBytes {
@@ -11,7 +13,7 @@ struct PendingBytes {
         let needed = bytes.count + span.count
         // Twice, not just enough: a peer may send its window in frames of one byte.
         if needed > bytes.capacity { bytes.reserveCapacity(max(needed, 2 * bytes.capacity)) }
-        for index in span.indices { bytes.append(span[index]) }
+        bytes.append(copying: span)
     }
 
     /// Offers the bytes to `body` until it takes no more (returns nil) or all are gone.

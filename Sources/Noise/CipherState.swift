@@ -31,26 +31,61 @@ public struct CipherState: Sendable {
     public mutating func encrypt(
         _ plaintext: [UInt8], ad: [UInt8] = []
     ) throws(NoiseError) -> [UInt8] {
-        let nonce = try nextNonce()
-        do {
-            let box = try AES.GCM.seal(plaintext, using: key, nonce: nonce, authenticating: ad)
-            return Array(box.ciphertext) + Array(box.tag)
-        } catch {
-            throw .malformed
-        }
+        var sealed: [UInt8] = []
+        sealed.reserveCapacity(plaintext.count + Self.tagLength)
+        let box = try seal(plaintext, ad)
+        sealed.append(contentsOf: box.ciphertext)
+        sealed.append(contentsOf: box.tag)
+        return sealed
+    }
+
+    /// Encrypts, and hands the ciphertext and then the tag to `body`, without another copy.
+    public mutating func encrypt(
+        _ plaintext: [UInt8], _ body: (Span<UInt8>) -> Void
+    ) throws(NoiseError) {
+        let box = try seal(plaintext, [])
+        let ciphertext = box.ciphertext
+        body(ciphertext.span)
+        let tag = box.tag
+        body(tag.span)
     }
 
     /// Checks and decrypts. A failure is final: the connection must end.
     public mutating func decrypt(
         _ ciphertext: ArraySlice<UInt8>, ad: [UInt8] = []
     ) throws(NoiseError) -> [UInt8] {
+        Array(try open(ciphertext, ad))
+    }
+
+    /// Checks, decrypts, and hands the plaintext to `body`, without another copy.
+    public mutating func decrypt<Result, Failure: Error>(
+        _ ciphertext: [UInt8], _ body: (Span<UInt8>) throws(Failure) -> Result
+    ) throws -> Result {
+        let plaintext = try open(ciphertext[...], [])
+        return try body(plaintext.span)
+    }
+
+    private mutating func seal(
+        _ plaintext: [UInt8], _ ad: [UInt8]
+    ) throws(NoiseError) -> AES.GCM.SealedBox {
+        let nonce = try nextNonce()
+        do {
+            return try AES.GCM.seal(plaintext, using: key, nonce: nonce, authenticating: ad)
+        } catch {
+            throw .malformed
+        }
+    }
+
+    private mutating func open(
+        _ ciphertext: ArraySlice<UInt8>, _ ad: [UInt8]
+    ) throws(NoiseError) -> Data {
         guard ciphertext.count >= Self.tagLength else { throw .malformed }
         let nonce = try nextNonce()
         do {
             let box = try AES.GCM.SealedBox(
                 nonce: nonce, ciphertext: ciphertext.dropLast(Self.tagLength),
                 tag: ciphertext.suffix(Self.tagLength))
-            return Array(try AES.GCM.open(box, using: key, authenticating: ad))
+            return try AES.GCM.open(box, using: key, authenticating: ad)
         } catch {
             throw .notAuthentic
         }

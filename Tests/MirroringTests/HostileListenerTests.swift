@@ -52,7 +52,7 @@ private final class Rig {
             session,
             advertised: ListenerMessage(
                 id: ListenerID(rawValue: id), kind: kind, isV6Only: false, endpoint: endpoint,
-                uid: 0, owner: ""))
+                uid: 0, owner: "", container: ""))
     }
 
     func withdraw(_ id: UInt32) {

@@ -40,7 +40,7 @@ private struct Conversation {
         say {
             ListenerMessage(
                 id: ListenerID(rawValue: 4), kind: 1, isV6Only: false, endpoint: here, uid: 0,
-                owner: "1/x"
+                owner: "1/x", container: ""
             ).write(to: &$0)
         }
         say { Frames.writeNumber(.sync, 2, to: &$0) }

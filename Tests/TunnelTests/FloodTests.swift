@@ -40,7 +40,7 @@ import Wire
             case .listener:
                 ListenerMessage(
                     id: ListenerID(rawValue: UInt32(number)), kind: 1, isV6Only: false,
-                    endpoint: Endpoint(.loopbackV4, 80), uid: 0, owner: ""
+                    endpoint: Endpoint(.loopbackV4, 80), uid: 0, owner: "", container: ""
                 ).write(to: &writer)
             case .listenerGone: Frames.writeGone(ListenerID(rawValue: 1), to: &writer)
             case .mirror:

@@ -66,5 +66,8 @@ int ckernel_keep_capabilities(uint64_t mask);
 /// -1 and errno: ENOSYS or EOPNOTSUPP where the kernel has no Landlock.
 int ckernel_forbid_writing(void);
 #endif
+/// mallopt(3): blocks up to `largest` bytes come from the heap, and so many freed bytes stay at its end.
+/// Nothing where the C library is not glibc.
+void ckernel_keep_freed_memory(int kept, int largest);
 
 #endif

@@ -42,9 +42,9 @@ def hello(role=2, versions=(1, 1), os_name=b"Linux", magic=b"TWINPORT", required
         random.getrandbits(63) | 1, 1) + text(os_name) + text(b"6") + text(b"evil\x1b[31m") + text(b"0"))
 
 
-def listener(number, address, port, kind=1, flags=0, owner=b"1/evil"):
+def listener(number, address, port, kind=1, flags=0, owner=b"1/evil", container=b""):
     return frame(LISTENER, 0, struct.pack("<IBB", number, kind, flags) + endpoint(address, port)
-                 + struct.pack("<I", 0) + text(owner))
+                 + struct.pack("<I", 0) + text(owner) + text(container))
 
 
 def stream_id(slot, generation=0):

@@ -165,7 +165,7 @@ private final class SessionRig: SessionDelegate {
             say {
                 ListenerMessage(
                     id: ListenerID(rawValue: 1), kind: 1, isV6Only: false, endpoint: here, uid: 0,
-                    owner: ""
+                    owner: "", container: ""
                 ).write(to: &$0)
             }
         }

@@ -1,0 +1,161 @@
+"""Results: medians, the Markdown table, the targets."""
+import statistics
+
+
+def median(values):
+    return statistics.median(values) if values else None
+
+
+def spread(values):
+    """Half the range, as a share of the median."""
+    middle = median(values)
+    return (max(values) - min(values)) / 2 / middle if middle else 0
+
+
+def number(value):
+    if value is None:
+        return "–"
+    if abs(value) >= 1_000:
+        return f"{value:,.0f}"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def cell(result, case, path):
+    values = result["cases"][case]["values"].get(path)
+    if not values:
+        return "–"
+    return f"{number(median(values))} ± {spread(values) * 100:.0f} %"
+
+
+def table(result, names):
+    """One row per case, one column per path."""
+    names = [name for name in names if name in result["paths"]]
+    lines = ["| | " + " | ".join(result["paths"][name]["title"] for name in names) + " |",
+             "|---|" + "--:|" * len(names)]
+    for case, data in result["cases"].items():
+        lines.append(f"| {data['title']}, {data['unit']} | "
+                     + " | ".join(cell(result, case, name) for name in names) + " |")
+    return "\n".join(lines)
+
+
+HEADLINE = ["tcp-1", "tcp-4", "echo", "echo-busy", "connect", "udp-echo-64"]
+
+
+def headline(result):
+    """The README's table: one row per path, medians only."""
+    cases = [case for case in HEADLINE if case in result["cases"]]
+    lines = ["| | " + " | ".join(f"{result['cases'][case]['title']}, {result['cases'][case]['unit']}" for case in cases)
+             + " |", "|---|" + "--:|" * len(cases)]
+    for name, path in result["paths"].items():
+        values = [median(result["cases"][case]["values"].get(name, [])) for case in cases]
+        title = f"**{path['title']}**" if name.startswith("twinport") else path["title"]
+        lines.append(f"| {title} | " + " | ".join(map(number, values)) + " |")
+    return "\n".join(lines)
+
+
+def detail(result, case, path, key):
+    return result["cases"].get(case, {}).get("detail", {}).get(path, {}).get(key)
+
+
+def ratio(result, case, path, other):
+    """The median of the ratios of each round: what ran a few seconds apart is compared."""
+    if case not in result["cases"]:
+        return None
+    ours = result["cases"][case]["values"].get(path)
+    theirs = result["cases"][case]["values"].get(other)
+    if not ours or not theirs:
+        return None
+    return median([a / b for a, b in zip(ours, theirs) if b])
+
+
+TARGETS = [
+    # case, our path, other path, wanted ratio, at least or at most
+    ("tcp-1", "twinport", "direct", 0.60, "≥"), ("tcp-1", "twinport", "pasta", 1.0, "≥"),
+    ("tcp-1", "twinport", "ssh", 3.0, "≥"),
+    ("tcp-4", "twinport", "direct", 0.55, "≥"), ("tcp-4", "twinport", "pasta", 1.2, "≥"),
+    ("tcp-both", "twinport", "direct", 0.50, "≥"),
+    ("echo", "twinport", "direct", 2.0, "≤"), ("echo", "twinport", "ssh", 1.0, "≤"),
+    ("connect", "twinport", "direct", 0.5, "≥"), ("connect", "twinport", "pasta", 1.0, "≥"),
+    ("connect", "twinport", "ssh", 1.5, "≥"),
+    ("udp-echo-64", "twinport", "pasta", 1.0, "≥"),
+    ("udp-flood-1400", "twinport", "pasta", 1.0, "≥"),
+    ("tcp-1", "twinport-tcp", "twinport", 0.4, "≥"),
+]
+
+
+def targets(result):
+    """Each target, what was measured, what the C limit has in its place, and whether it was met."""
+    rows = []
+
+    def add(what, wanted, sign, value, limit=None, unit="×"):
+        if value is not None:
+            rows.append((what, f"{sign} {wanted:g} {unit}", f"{value:.2f} {unit}",
+                         f"{limit:.2f} {unit}" if limit is not None else "–",
+                         "yes" if (value >= wanted if sign == "≥" else value <= wanted) else "no"))
+
+    for case, ours, other, wanted, sign in TARGETS:
+        if case in result["cases"]:
+            add(f"{result['cases'][case]['title']}: {result['paths'].get(ours, {}).get('title', ours)} / "
+                f"{result['paths'].get(other, {}).get('title', other)}", wanted, sign,
+                ratio(result, case, ours, other),
+                ratio(result, case, "limit", other) if ours == "twinport" else None)
+    busy = result["cases"].get("echo-busy", {}).get("values", {})
+    add("echo p99 beside 8 bulk flows", 5, "≤", median(busy.get("twinport", [])),
+        median(busy.get("limit", [])), "ms")
+    fairness = detail(result, "tcp-64", "twinport", "fairness")
+    if fairness:
+        add("fairness of 64 bulk flows (Jain)", 0.95, "≥", median(fairness),
+            median(detail(result, "tcp-64", "limit", "fairness") or [0]), "")
+    ours, theirs = detail(result, "tcp-1", "twinport", "cpu_per_gib"), detail(result, "tcp-1", "socat2", "cpu_per_gib")
+    limit = detail(result, "tcp-1", "limit", "cpu_per_gib")
+    if ours and theirs:
+        add("CPU per forwarded GiB / socat, two hops", 1.5, "≤", median(ours) / median(theirs),
+            median(limit) / median(theirs) if limit else None)
+    appear = result.get("appearance", {}).get("twinport", {})
+    for key, label in (("guest_appear", "guest listen() → reachable, median"), ("host_appear", "host listen() → reachable, median")):
+        add(label, 60, "≤", median(appear.get(key, [])), unit="ms")
+    for kind, label in (("flows", "idle flows"), ("mirrors", "mirrors")):
+        rows_of = [row for row in result.get("growth", []) if row["kind"] == kind]
+        empty = [row["p50"] for row in result.get("growth", []) if row["kind"] == "none"]
+        if rows_of and empty:
+            last = rows_of[-1]
+            add(f"echo p50 with {last['count']:,} {label} / without", 1.3, "≤", last["p50"] / median(empty))
+    return rows
+
+
+def markdown(result, names):
+    machine = result["machine"]
+    parts = [
+        f"# Results of {result['date']}",
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_mib'] // 1024} GiB, Linux "
+        f"{machine['kernel']}; {machine['swift']}; commit `{machine['commit']}`; `{result['command']}`: "
+        f"{result['rounds']} rounds of {result['seconds']:g} s, paths alternating. Medians ± half the range.",
+        table(result, names),
+        "## CPU",
+        "Seconds of CPU that the forwarding programs take per GiB, 1 stream: " + "; ".join(
+            f"{result['paths'][name]['title']} {median(values):.2f}" for name in names
+            if (values := detail(result, "tcp-1", name, "cpu_per_gib"))) + ".",
+    ]
+    memory = result.get("idle_memory")
+    if memory:
+        parts.append("Idle memory (RSS): " + "; ".join(f"{k} {v / 2**20:.1f} MiB" for k, v in memory.items()) + ".")
+    if result.get("appearance"):
+        parts += ["## How soon a port is there, and gone (ms, median / largest)",
+                  "| | guest: appears | vanishes | host: appears | vanishes |\n|---|--:|--:|--:|--:|\n" + "\n".join(
+                      f"| {result['paths'][name]['title']} | " + " | ".join(
+                          f"{number(median(data[key]))} / {number(max(data[key]))}"
+                          for key in ("guest_appear", "guest_vanish", "host_appear", "host_vanish")) + " |"
+                      for name, data in result["appearance"].items())]
+    if result.get("growth"):
+        parts += ["## Growth (Twinport, Unix socket)",
+                  "| | echo p50, µs | p99, µs | helper RSS, MiB | agent RSS, MiB |\n|---|--:|--:|--:|--:|\n" + "\n".join(
+                      f"| {'nothing else' if row['kind'] == 'none' else format(row['count'], ',') + (' idle flows' if row['kind'] == 'flows' else ' mirrors')} | "
+                      f"{row['p50']:.0f} | {row['p99']:.0f} | {row['helper_bytes'] / 2**20:.1f} | {row['agent_bytes'] / 2**20:.1f} |"
+                      for row in result["growth"])]
+    parts += ["## Targets",
+              "Ratios are medians of each round's ratio.",
+              "| | wanted | measured | C limit | met |\n|---|--:|--:|--:|---|\n" + "\n".join(
+                  "| " + " | ".join(row) + " |" for row in targets(result))]
+    return "\n\n".join(parts) + "\n"
