@@ -6,8 +6,12 @@ struct ReceiveBudget: Equatable {
     /// reset: a peer can otherwise fill the initial windows of 65,535 streams, which is 16 GiB.
     static let maxHeld: UInt64 = 256 << 20
 
-    fileprivate(set) var growth = Self.growth
+    fileprivate(set) var growth: UInt64
     fileprivate(set) var held: UInt64 = 0
+
+    init(growth: UInt64 = Self.growth) {
+        self.growth = growth
+    }
 
     /// The initial window to offer on one more stream of ours beside `count` others: all of them
     /// together then stay within half of ``maxHeld``, down to 16 KiB each.

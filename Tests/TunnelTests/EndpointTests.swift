@@ -63,6 +63,7 @@ private final class Door: TunnelEndpointDelegate {
         live = session
         session.adopt(watcher)
     }
+    func tunnelSocket(_ inode: UInt64, isOpen: Bool) {}
     func tunnelTrouble(_ what: String) { trouble.append(what) }
 
     func turns(_ count: Int = 5) { for _ in 0..<count { loop.runOnce() } }

@@ -11,7 +11,7 @@ struct ReceiveWindowTests {
     /// allows, and a reader that takes `rate` bytes a millisecond. One turn is a millisecond.
     private struct Model {
         var window = ReceiveWindow(initial: ReceiveWindowTests.initial, now: 0)
-        var budget: UInt64
+        var budget: ReceiveBudget
         let roundTrip: Int
         let rate: Int
         /// What the sender may send up to, by when it knows.
@@ -23,7 +23,7 @@ struct ReceiveWindowTests {
         init(roundTrip: Int, rate: Int, budget: UInt64 = 256 << 20) {
             self.roundTrip = roundTrip
             self.rate = rate
-            self.budget = budget
+            self.budget = ReceiveBudget(growth: budget)
         }
 
         /// Runs for so many milliseconds, with a sender of at most `sendRate` bytes a millisecond.
@@ -32,14 +32,14 @@ struct ReceiveWindowTests {
                 let limit = limits.last { $0.at <= now }?.limit ?? 0
                 let frame = Int(min(limit - sent, 262_144, UInt64(sendRate)))
                 if frame > 0 {
-                    let isCovered = window.receive(frame)
+                    let isCovered = window.receive(frame, &budget) == .fine
                     try #require(isCovered)
                     sent += UInt64(frame)
                 }
                 let taken = Int(min(sent - consumed, UInt64(rate)))
                 guard taken > 0 else { continue }
                 consumed += UInt64(taken)
-                if let limit = window.consume(taken, budget: &budget, now: UInt64(now)) {
+                if let limit = window.consume(taken, &budget, now: UInt64(now)) {
                     limits.append((now + roundTrip, limit))
                     largest = max(largest, limit - consumed)
                 }
@@ -54,7 +54,7 @@ struct ReceiveWindowTests {
         var model = Model(roundTrip: roundTrip, rate: .max)
         try model.run(12 * roundTrip)
         #expect(model.largest > 7 * Self.mebibyte && model.largest <= 8 * Self.mebibyte)
-        #expect(model.budget == 248 << 20 | 256 << 10)
+        #expect(model.budget.growth == 248 << 20 | 256 << 10)
     }
 
     @Test func `a reader that is slower than its sender gets no larger window`() throws {
@@ -73,7 +73,7 @@ struct ReceiveWindowTests {
         var model = Model(roundTrip: 50, rate: .max, budget: Self.mebibyte)
         try model.run(2_000)
         #expect(model.largest <= UInt64(Self.initial) + Self.mebibyte)
-        model.window.shrink(&model.budget)
-        #expect(model.budget == Self.mebibyte)
+        model.window.release(&model.budget)
+        #expect(model.budget.growth == Self.mebibyte)
     }
 }
