@@ -75,7 +75,7 @@ import Wire
                 [1, 0, 0, 0, 6, 1, 0, 0, 0] + [4, 1, 0] + [UInt8](repeating: 0, count: 16)
                     + [4, 1, 0] + [UInt8](repeating: 0, count: 16)
             case .listener:
-                [1, 0, 0, 0, 1, 0, 4, 1, 0] + [UInt8](repeating: 0, count: 16) + [0, 0, 0, 0, 0]
+                [1, 0, 0, 0, 1, 0, 4, 1, 0] + [UInt8](repeating: 0, count: 16) + [0, 0, 0, 0, 0, 0]
             case .mirror: [1, 0, 0, 0, 1, 0, 0]
             default: [1, 0, 0]
             }
