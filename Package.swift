@@ -91,16 +91,16 @@ let package = Package(
         library(
             "HostHelper",
             [
-                "Addresses", "Control", "EventLoop", "Listeners", "Mirroring", "Noise", "Posix",
+                "Addresses", "Control", "EventLoop", "Listeners", "LogLines", "Mirroring", "Noise",
+                "Posix",
                 "Settings",
                 "Sockets", "Tunnel", "Wire", logging,
             ]),
         library(
             "GuestAgent",
             [
-                "Addresses", "EventLoop", "Listeners", "Mirroring", "Noise", "Posix", "Sockets",
-                "Tunnel",
-                "Wire", logging,
+                "Addresses", "EventLoop", "Listeners", "LogLines", "Mirroring", "Noise", "Posix",
+                "Sockets", "Tunnel", "Wire", logging,
             ]),
         .executableTarget(
             name: "twinport",

@@ -108,9 +108,6 @@ int ckernel_keep_capabilities(uint64_t mask) {
     return (int)syscall(SYS_capset, &header, data);
 }
 
-// The watcher makes its trace instance below one of these.
-static const char *const writable[] = {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"};
-
 int ckernel_forbid_writing(void) {
     long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (version < 1) return -1;
@@ -123,13 +120,6 @@ int ckernel_forbid_writing(void) {
     };
     int set = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof rules.handled_access_fs, 0);
     if (set < 0) return -1;
-    for (size_t i = 0; i < sizeof writable / sizeof *writable; i++) {
-        struct landlock_path_beneath_attr rule = {.allowed_access = writing};
-        rule.parent_fd = open(writable[i], O_PATH | O_CLOEXEC);
-        if (rule.parent_fd < 0) continue;
-        syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
-        close(rule.parent_fd);
-    }
     int result = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (result == 0) result = (int)syscall(SYS_landlock_restrict_self, set, 0);
     int error = errno;

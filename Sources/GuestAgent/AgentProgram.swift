@@ -1,5 +1,6 @@
 internal import EventLoop
 internal import Listeners
+internal import LogLines
 public import Logging
 internal import Mirroring
 public import Noise
@@ -24,13 +25,18 @@ public struct AgentOptions: Sendable {
     public var version: String
     /// Where log lines go.
     public var log: Logger
+    /// Whether the data loop's thread gives up what it does not need.
+    public var isSandboxed: Bool
 
     /// Collects the options.
-    public init(mode: TunnelEndpoint.Mode, key: TunnelKey?, version: String, log: Logger) {
+    public init(
+        mode: TunnelEndpoint.Mode, key: TunnelKey?, version: String, log: Logger, isSandboxed: Bool
+    ) {
         self.mode = mode
         self.key = key
         self.version = version
         self.log = log
+        self.isSandboxed = isSandboxed
     }
 }
 
@@ -73,6 +79,7 @@ private final class Agent: TunnelEndpointDelegate {
 
     func run() throws {
         try startWatching()
+        if options.isSandboxed { log.note(Sandbox.confineThread()) }
         side.onSessionEnd = { [unowned self] session, end in
             side.noteTunnel(.info, "session down", ["reason": "\(end)"])
             ServiceManager.status("No host: \(end)")

@@ -24,13 +24,18 @@ public struct HostOptions: Sendable {
     public var version: String
     /// Where log lines go.
     public var log: Logger
+    /// Whether the data loop's thread gives up what it does not need.
+    public var isSandboxed: Bool
 
     /// Collects the options.
-    public init(settingsPath: String, controlPath: String, version: String, log: Logger) {
+    public init(
+        settingsPath: String, controlPath: String, version: String, log: Logger, isSandboxed: Bool
+    ) {
         self.settingsPath = settingsPath
         self.controlPath = controlPath
         self.version = version
         self.log = log
+        self.isSandboxed = isSandboxed
     }
 }
 

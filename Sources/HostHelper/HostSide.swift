@@ -2,6 +2,7 @@ internal import Addresses
 internal import Control
 internal import EventLoop
 internal import Listeners
+internal import LogLines
 internal import Logging
 internal import Mirroring
 internal import Noise
@@ -68,6 +69,7 @@ final class HostSide {
     func run() {
         do {
             try watcher.start()
+            if options.isSandboxed { log.note(Sandbox.confineThread()) }
             settingsWatch = try FileWatch(
                 loop: loop, path: options.settingsPath, interval: Self.settingsInterval
             ) { [unowned self] in reloadSettings() }

@@ -9,11 +9,13 @@
 //
 //     no_new_privs      no set-uid program can give anything back
 //     capabilities      as root: all but those of ``kept``
-//     Landlock          no file can be run; none written but tracefs's control files
 //     seccomp           the calls with which a taken-over process would go on fail with EPERM
+//     Landlock          on the data loop's thread: no file can be run, none written
 //
-// It is called first thing, while there is one thread: capabilities and Landlock belong to threads, and
-// threads made later inherit them.
+// All but Landlock is called first thing, while there is one thread: capabilities belong to threads, and
+// threads made later inherit them. Landlock comes last and for the data loop alone, the thread that handles the
+// peer's bytes: a thread under Landlock may not look into processes outside of it either (`/proc/PID/fd`), and
+// that is how the watcher finds the owners of sockets.
 //
 // Why a list of what is denied, not of what is allowed: the programs link the Swift runtime, libuv, a C
 // library and, in the helper, Foundation. What those call changes from release to release and from machine
@@ -35,17 +37,26 @@ public enum Sandbox {
         public var missing: [String] = []
     }
 
-    /// Gives up everything that can be; what the kernel does not offer is said in the result. The only
-    /// thread must call it.
+    /// Gives up what no thread of the program needs; what the kernel does not offer is said in the result. The
+    /// only thread must call it.
     public static func enter() -> Result {
         var result = Result()
         #if canImport(Glibc)
             let mask = kept.reduce(UInt64(0)) { $0 | 1 << $1 }
             result.note("capabilities", ckernel_keep_capabilities(mask))
-            result.note("landlock", ckernel_forbid_writing())
             result.note("seccomp", ckernel_deny_calls())
         #else
             result.missing = ["sandbox: not on this system"]
+        #endif
+        return result
+    }
+
+    /// Gives up, for the calling thread and threads that it makes, to run and write files and to look into
+    /// other processes.
+    public static func confineThread() -> Result {
+        var result = Result()
+        #if canImport(Glibc)
+            result.note("landlock", ckernel_forbid_writing())
         #endif
         return result
     }

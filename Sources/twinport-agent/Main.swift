@@ -68,7 +68,7 @@ struct TwinportAgent: ParsableCommand {
         }
         let options = AgentOptions(
             mode: try mode(), key: try tunnelKey(), version: Self.configuration.version,
-            log: .lines("twinport-agent", level: level))
+            log: .lines("twinport-agent", level: level), isSandboxed: !noSandbox)
         Sandbox.makeFilesPrivate()
         options.log.note(noSandbox ? nil : Sandbox.enter())
         try AgentProgram.run(options)

@@ -42,6 +42,6 @@ struct HostCommand: AsyncParsableCommand {
         try await HostProgram.run(
             HostOptions(
                 settingsPath: settings.path, controlPath: control ?? Places.control,
-                version: Twinport.version, log: log))
+                version: Twinport.version, log: log, isSandboxed: sandbox != nil))
     }
 }

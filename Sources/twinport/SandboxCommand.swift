@@ -13,7 +13,10 @@ struct SandboxCommand: ParsableCommand {
 
     func run() throws {
         if !noSandbox {
-            let result = Sandbox.enter()
+            var result = Sandbox.enter()
+            let confined = Sandbox.confineThread()
+            result.holds += confined.holds
+            result.missing += confined.missing
             print("holds: \(result.holds.joined(separator: ", "))")
             for missing in result.missing { print("missing: \(missing)") }
         }

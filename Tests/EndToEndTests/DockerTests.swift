@@ -37,10 +37,10 @@ private final class Engine {
         daemon = try lab.start(
             .host,
             sh:
-                "exec nsenter --net=/run/netns/\(lab.namespace(.guest)) --mount=/proc/1/ns/mnt unshare -m "
+                "exec nsenter --net=/run/netns/\(lab.namespace(.guest)) --mount=/proc/\(getpid())/ns/mnt unshare -m "
                 + "--propagation private env \(environment) dockerd --data-root \(folder)/docker "
                 + "--exec-root \(folder)/docker-run --pidfile \(folder)/docker.pid --bridge=none "
-                + "--iptables=false --host unix://\(folder)/docker.sock")
+                + "--iptables=false --shutdown-timeout 2 --host unix://\(folder)/docker.sock")
         try lab.wait("the engine", within: 20) { try docker("info").code == 0 }
     }
 
@@ -50,9 +50,9 @@ private final class Engine {
             .host,
             """
             mkdir -p \(root)/bin \(root)/tmp && cp $(command -v busybox) \(root)/bin/busybox &&
-            for name in sh sleep echo wget cat; do ln -s busybox \(root)/bin/$name; done &&
-            cp $(readlink -f $(command -v nc)) \(root)/bin/nc &&
-            for file in $(ldd \(root)/bin/nc | grep -o "/[^ ]*"); do
+            for name in sleep wget cat; do ln -s busybox \(root)/bin/$name; done &&
+            cp $(readlink -f $(command -v nc)) \(root)/bin/nc && cp /bin/dash \(root)/bin/sh &&
+            for file in $(ldd \(root)/bin/nc \(root)/bin/sh | grep -o "/lib[^ ]*" | sort -u); do
                 mkdir -p \(root)$(dirname $file) && cp $(readlink -f $file) \(root)$file
             done &&
             tar -C \(root) -c . | env \(environment) docker import - \(Self.image)
