@@ -8,7 +8,11 @@ import Glibc
 // request any more.
 
 func makeControlTarget() -> FuzzTarget {
-    let path = "/tmp/twinport-fuzz-\(getpid())/control.sock"
+    let path = socketPath()
+    atexit {
+        unlink(socketPath())
+        rmdir(folder())
+    }
     let started = Started()
     Task.detached {
         do {
@@ -35,6 +39,10 @@ func makeControlTarget() -> FuzzTarget {
         }
     }
 }
+
+private func folder() -> String { "/tmp/twinport-fuzz-\(getpid())" }
+
+private func socketPath() -> String { "\(folder())/control.sock" }
 
 private struct Backend: ControlBackend {
     func status() async -> StatusReport { StatusReport() }
