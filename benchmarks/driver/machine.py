@@ -127,7 +127,7 @@ class Lab:
         self.namespaces.append(full)
         run(["ip", "-n", full, "link", "set", "lo", "up"])
         # A range for short connections that outlasts a run of them.
-        run(["ip", "netns", "exec", full, "sysctl", "-qw", "net.ipv4.ip_local_port_range=10000 65535"])
+        run(["ip", "netns", "exec", full, "sysctl", "-qw", "net.ipv4.ip_local_port_range=35000 65535"])
         return full
 
     def join(self, one, other, subnet):
