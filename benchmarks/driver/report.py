@@ -131,7 +131,8 @@ def markdown(result, names):
         f"# Results of {result['date']}",
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_mib'] // 1024} GiB, Linux "
         f"{machine['kernel']}; {machine['swift']}; commit `{machine['commit']}`; `{result['command']}`: "
-        f"{result['rounds']} rounds of {result['seconds']:g} s, paths alternating. Medians ± half the range.",
+        f"{result['rounds']} rounds of {result['seconds']:g} s, paths alternating. Medians ± half the range. Others used "
+        f"{machine.get('busy_before', 0):.0%} of the processors before the start.",
         table(result, names),
         "## CPU",
         "Seconds of CPU that the forwarding programs take per GiB, 1 stream: " + "; ".join(
