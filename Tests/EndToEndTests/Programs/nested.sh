@@ -3,7 +3,7 @@
 cd /opt
 printf 'hostNetworking: {enabled: true}\ntunnel: {listen: "vsock://43:1024"}\n' >s.yaml
 printf 'while true; do echo from the inner VM | nc -l -N 0.0.0.0 8000; done\n' >run
-/opt/twinport host --settings s.yaml --control c.sock &
+/opt/twinport host --settings /opt/s.yaml --control /opt/c.sock &
 exec /opt/qemu-system-x86_64 -M q35 -accel tcg -cpu max -m 256 -nodefaults -nographic -no-reboot -L /opt/firmware \
     -serial file:/tmp/inner.log -kernel vmlinuz -initrd initramfs -append "console=ttyS0 quiet panic=-1" \
     -device vhost-vsock-pci,guest-cid=43 -fw_cfg name=opt/twinport/connect,string=vsock://2:1024 \
