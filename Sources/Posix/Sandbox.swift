@@ -9,11 +9,14 @@
 //
 //     no_new_privs      no set-uid program can give anything back
 //     capabilities      as root: all but those of ``kept``
-//     Landlock          no file can be run; none written but tracefs's control files
-//     seccomp           the calls with which a taken-over process would go on fail with EPERM
+//     seccomp           the calls with which a taken-over process would go on fail with EPERM: running
+//                       programs, touching other processes, becoming another user, making files, …
 //
-// It is called first thing, while there is one thread: capabilities and Landlock belong to threads, and
-// threads made later inherit them.
+// It is called first thing, while there is one thread: capabilities belong to threads, and threads made
+// later inherit them.
+//
+// Not Landlock: its domains also keep a process from looking at the descriptors of others (a rule it shares
+// with ptrace), and that is how the owners of sockets are found.
 //
 // Why a list of what is denied, not of what is allowed: the programs link the Swift runtime, libuv, a C
 // library and, in the helper, Foundation. What those call changes from release to release and from machine
@@ -42,7 +45,6 @@ public enum Sandbox {
         #if canImport(Glibc)
             let mask = kept.reduce(UInt64(0)) { $0 | 1 << $1 }
             result.note("capabilities", ckernel_keep_capabilities(mask))
-            result.note("landlock", ckernel_forbid_writing())
             result.note("seccomp", ckernel_deny_calls())
         #else
             result.missing = ["sandbox: not on this system"]
@@ -60,7 +62,7 @@ public enum Sandbox {
     public static func probe() -> [(what: String, outcome: String)] {
         [
             ("run a program", outcome(of: tryToExecute)),
-            ("write a file", outcome(of: tryToWrite)),
+            ("make a file", outcome(of: tryToWrite)),
             ("change user", outcome(of: { setuid(geteuid()) })),
             ("enter another root", outcome(of: { unsafe chroot("/") })),
         ]

@@ -61,10 +61,6 @@ int ckernel_deny_calls(void);
 /// Keeps only the capabilities of `mask` (bit n: capability n) in every set of the calling thread, and out of
 /// the bounding set for programs to come. Threads made later inherit it. Returns 0, or -1 and errno.
 int ckernel_keep_capabilities(uint64_t mask);
-/// With Landlock: from now on the calling thread, and threads it makes, may run no file, and write or make
-/// regular ones only in tracefs. Making sockets and folders, reading and removing stay as they were. Returns 0, or
-/// -1 and errno: ENOSYS or EOPNOTSUPP where the kernel has no Landlock.
-int ckernel_forbid_writing(void);
 #endif
 
 #endif
