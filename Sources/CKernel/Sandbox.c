@@ -36,6 +36,12 @@ static const int denied[] = {
     SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns, 428 /* open_tree */,
     429 /* move_mount */, 430 /* fsopen */, 431 /* fsconfig */, 432 /* fsmount */, 433 /* fspick */,
     442 /* mount_setattr */, SYS_swapon, SYS_swapoff, SYS_quotactl, SYS_open_by_handle_at,
+    // files: making, moving and giving away (open is looked at below; openat2 hides its flags)
+    437 /* openat2 */, SYS_renameat, SYS_renameat2, SYS_linkat, SYS_symlinkat, SYS_truncate, SYS_fchown,
+    SYS_fchownat, SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr,
+#if defined(__x86_64__)
+    SYS_creat, SYS_rename, SYS_link, SYS_symlink, SYS_chown, SYS_lchown,
+#endif
     // the kernel itself
     SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load,
 #ifdef SYS_kexec_file_load
@@ -52,32 +58,60 @@ static const int denied[] = {
     425, 426, 427,
 };
 
-// LANDLOCK_ACCESS_FS_TRUNCATE, which older headers lack.
-static const uint64_t access_truncate = 1 << 14;
+// Opening files is needed, making new ones is not: O_CREAT, and the bit of O_TMPFILE that O_DIRECTORY lacks.
+static const unsigned int making = O_CREAT | 020000000;
 
-enum { denied_count = sizeof denied / sizeof *denied, prologue = 4 };
+enum {
+    denied_count = sizeof denied / sizeof *denied,
+    prologue = 4,
+#ifdef SYS_open
+    epilogue = 6,
+#else
+    epilogue = 3,
+#endif
+};
+
+// Three instructions: is it this call, and do its flags make a file? `allow` is followed by the refusal.
+static size_t check_making(
+    struct sock_filter *program, size_t n, unsigned int call, unsigned int argument, size_t allow) {
+    program[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 2);
+    // The low half comes first: both architectures are little-endian.
+    program[n++] = (struct sock_filter)BPF_STMT(
+        BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 * argument);
+    program[n] = (struct sock_filter)BPF_JUMP(
+        BPF_JMP | BPF_JSET | BPF_K, making, (unsigned char)(allow + 1 - n - 1),
+        (unsigned char)(allow - n - 1));
+    return n + 1;
+}
 
 int ckernel_deny_calls(void) {
     if (OUR_ARCHITECTURE == 0) {
         errno = ENOSYS;
         return -1;
     }
-    // Check the architecture; on x86 refuse the x32 numbers; then one comparison a call.
-    struct sock_filter program[prologue + denied_count + 2];
+    // Check the architecture; on x86 refuse the x32 numbers; one comparison a call; the flags of open.
+    enum { allow = prologue + denied_count + epilogue, deny };
+    struct sock_filter program[deny + 1];
     size_t n = 0;
     program[n++] = (struct sock_filter)BPF_STMT(
         BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
     // Another architecture's calls have other numbers: none passes.
-    program[n++] = (struct sock_filter)BPF_JUMP(
-        BPF_JMP | BPF_JEQ | BPF_K, OUR_ARCHITECTURE, 0, prologue - 2 + denied_count + 1);
+    program[n] = (struct sock_filter)BPF_JUMP(
+        BPF_JMP | BPF_JEQ | BPF_K, OUR_ARCHITECTURE, 0, (unsigned char)(deny - n - 1));
+    n++;
     program[n++] = (struct sock_filter)BPF_STMT(
         BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-    program[n++] = (struct sock_filter)BPF_JUMP(
-        BPF_JMP | BPF_JGE | BPF_K, 0x40000000, denied_count + 1, 0);
-    for (size_t i = 0; i < denied_count; i++) {
-        program[n++] = (struct sock_filter)BPF_JUMP(
-            BPF_JMP | BPF_JEQ | BPF_K, (unsigned int)denied[i], (unsigned char)(denied_count - i), 0);
+    program[n] = (struct sock_filter)BPF_JUMP(
+        BPF_JMP | BPF_JGE | BPF_K, 0x40000000, (unsigned char)(deny - n - 1), 0);
+    n++;
+    for (size_t i = 0; i < denied_count; i++, n++) {
+        program[n] = (struct sock_filter)BPF_JUMP(
+            BPF_JMP | BPF_JEQ | BPF_K, (unsigned int)denied[i], (unsigned char)(deny - n - 1), 0);
     }
+    n = check_making(program, n, SYS_openat, 2, allow);
+#ifdef SYS_open
+    n = check_making(program, n, SYS_open, 1, allow);
+#endif
     program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
 
@@ -107,6 +141,9 @@ int ckernel_keep_capabilities(uint64_t mask) {
     }
     return (int)syscall(SYS_capset, &header, data);
 }
+
+// LANDLOCK_ACCESS_FS_TRUNCATE, which older headers lack.
+static const uint64_t access_truncate = 1 << 14;
 
 int ckernel_forbid_writing(void) {
     long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);

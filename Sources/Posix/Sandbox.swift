@@ -9,7 +9,8 @@
 //
 //     no_new_privs      no set-uid program can give anything back
 //     capabilities      as root: all but those of ``kept``
-//     seccomp           the calls with which a taken-over process would go on fail with EPERM
+//     seccomp           the calls with which a taken-over process would go on fail with EPERM: running
+//                       programs, touching other processes, becoming another user, making files, …
 //     Landlock          on the data loop's thread: no file can be run, none written
 //
 // All but Landlock is called first thing, while there is one thread: capabilities belong to threads, and
@@ -71,7 +72,7 @@ public enum Sandbox {
     public static func probe() -> [(what: String, outcome: String)] {
         [
             ("run a program", outcome(of: tryToExecute)),
-            ("write a file", outcome(of: tryToWrite)),
+            ("make a file", outcome(of: tryToWrite)),
             ("change user", outcome(of: { setuid(geteuid()) })),
             ("enter another root", outcome(of: { unsafe chroot("/") })),
         ]
