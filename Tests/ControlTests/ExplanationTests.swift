@@ -5,7 +5,8 @@ import Testing
 private func port(_ state: String, _ reason: String? = nil, mirror: String? = nil) -> PortReport {
     PortReport(
         direction: "guest-to-host", protocol: "tcp", listener: "0.0.0.0:80", mirror: mirror,
-        state: state, reason: reason, owner: "7/nginx", container: nil, flows: 2, bytesIn: 0, bytesOut: 0)
+        state: state, reason: reason, owner: "7/nginx", container: nil, flows: 2, bytesIn: 0,
+        bytesOut: 0)
 }
 
 private var up: StatusReport {

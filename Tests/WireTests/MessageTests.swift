@@ -44,7 +44,9 @@ private let open = OpenMessage(
         #expect(
             writer.bytes
                 == [0x02, 49, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 1, 6, 0x90, 0x1f]
-                + Array(repeating: 0, count: 16) + [0xe8, 3, 0, 0, 8] + Array("12/nginx".utf8) + [10]
+                + Array(repeating: 0, count: 16) + [0xe8, 3, 0, 0, 8] + Array("12/nginx".utf8) + [
+                    10
+                ]
                 + Array("c0ffee/web".utf8))
         writer.clear()
         open.write(

@@ -3,12 +3,13 @@
  * One process per connection. Integers are little-endian.
  *
  *   client → here   the token (64 bytes) · u16 rows, u16 columns of its terminal, 0 without one ·
- *                   u32 length, then so many bytes: the arguments, each ended by NUL · then standard input
+ *                   u32 length, then so many bytes: the arguments, each ended by NUL · then standard input in
+ *                   frames: u32 length, bytes; a frame of none is its end
  *   here → client   frames: u8 kind (1 output, 2 error output, 3 end), u32 length, bytes;
  *                   the end carries an u32 exit code
  *
- * With a terminal the command gets one of its own, and all output is of kind 1. When the client goes, so does
- * its command.
+ * With a terminal the command gets one of its own, and all output is of kind 1. The client never half-closes: the
+ * end of the connection means that it is gone, and then its command goes as well.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -137,35 +138,50 @@ static int pass_output(int client, uint8_t kind, int *source) {
     return 1;
 }
 
+/* Standard input on its way: what is left of a frame, and what the command did not take yet. */
+struct input {
+    uint32_t left;
+    ssize_t waiting;
+    char bytes[PIECE];
+};
+
+/* Takes more of standard input from the client. 0, or -1 when the client is gone. */
+static int take_input(int client, struct input *input, struct command *command) {
+    if (input->left == 0) {
+        if (read_all(client, &input->left, 4) != 0) return -1;
+        if (input->left == 0 && !command->has_terminal) {
+            close(command->input);
+            command->input = -1;
+        }
+        return 0;
+    }
+    input->waiting = read(client, input->bytes, input->left < PIECE ? input->left : PIECE);
+    if (input->waiting <= 0) return -1;
+    input->left -= (uint32_t)input->waiting;
+    return 0;
+}
+
 /* Joins the client and the command until the command's outputs end (0) or the client goes (-1). */
 static int join(int client, struct command *command) {
-    static char typed[PIECE];
-    ssize_t waiting = 0; /* bytes of standard input that the command did not take yet */
-    int client_ended = 0, open_outputs = command->error < 0 ? 1 : 2;
+    static struct input input;
+    int open_outputs = command->error < 0 ? 1 : 2;
     while (open_outputs > 0) {
         struct pollfd polls[] = {
-            {client, waiting > 0 || client_ended ? 0 : POLLIN, 0},
+            {client, (short)(POLLRDHUP | (input.waiting > 0 ? 0 : POLLIN)), 0},
             {command->output, POLLIN, 0},
             {command->error, POLLIN, 0},
-            {waiting > 0 ? command->input : -1, POLLOUT, 0},
+            {input.waiting > 0 ? command->input : -1, POLLOUT, 0},
         };
         if (poll(polls, 4, -1) < 0) continue;
-        if (polls[0].revents & (POLLHUP | POLLERR)) return -1;
-        if (polls[0].revents & POLLIN) {
-            waiting = read(client, typed, sizeof typed);
-            if (waiting < 0) return -1;
-            if (waiting == 0) {
-                client_ended = 1;
-                if (!command->has_terminal) close(command->input);
-            }
-        }
+        if (polls[0].revents & (POLLHUP | POLLERR | POLLRDHUP)) return -1;
+        if (polls[0].revents & POLLIN && take_input(client, &input, command) != 0) return -1;
         if (polls[3].revents) {
-            ssize_t n = write(command->input, typed, (size_t)waiting);
+            ssize_t n = write(command->input, input.bytes, (size_t)input.waiting);
             if (n > 0) {
-                waiting -= n;
-                memmove(typed, typed + n, (size_t)waiting);
+                input.waiting -= n;
+                memmove(input.bytes, input.bytes + n, (size_t)input.waiting);
             } else if (errno != EAGAIN && errno != EINTR) {
-                waiting = 0; /* the command closed its standard input */
+                input.waiting = 0; /* the command closed its standard input */
             }
         }
         int *sources[] = {&command->output, &command->error};

@@ -93,11 +93,10 @@ def join(sock):
                 except OSError:  # in the background, without a terminal to read
                     sources.remove(0)
                     continue
-                if data:
-                    sock.sendall(data)
-                else:
+                # A frame of none says that there is no more.
+                sock.sendall(struct.pack("<I", len(data)) + data)
+                if not data:
                     sources.remove(0)
-                    sock.shutdown(socket.SHUT_WR)
                 continue
             kind, length = struct.unpack("<BI", receive(sock, 5))
             data = receive(sock, length)

@@ -99,6 +99,7 @@ add_program() { # ROOT PROGRAM…
 # busybox, all its applets, OpenBSD's netcat, and dash: busybox's shell would run its own nc whatever the PATH.
 add_tools() { # ROOT
     local applet
+    chmod 755 "$1"
     mkdir -p "$1"/{bin,sbin,usr/bin,usr/sbin,tmp,root,etc}
     install "$(command -v busybox)" "$1/bin/busybox"
     for applet in $("$1/bin/busybox" --list); do

@@ -107,13 +107,14 @@ extension EndToEndInVM {
                 try vm.guest("/opt/twinport status --json --control /opt/c.sock").output.contains(
                     "\"session\":\"up\"")
             }
-            let server = try vm.startInGuest("exec \(inner) nc -l 127.0.0.1 9002 | sha256sum")
+            let server = try vm.startInGuest(
+                "exec \(inner) /usr/bin/nc -l 127.0.0.1 9002 | sha256sum")
             try vm.wait("the mirror", within: 20) {
-                try vm.guest("/opt/twinport ports --control /opt/c.sock").output.contains(
-                    "127.0.0.1:9002  127.0.0.1:9002  active")
+                try vm.guest("/opt/twinport explain 9002 --control /opt/c.sock").output.contains(
+                    "is mirrored at 127.0.0.1:9002")
             }
             let sent = try vm.guest(
-                "head -c 20000000 /dev/urandom >/tmp/x; sha256sum </tmp/x; \(outer) nc -N 127.0.0.1 9002 </tmp/x"
+                "head -c 20000000 /dev/urandom >/tmp/x; sha256sum </tmp/x; \(outer) /usr/bin/nc -N 127.0.0.1 9002 </tmp/x"
             )
             #expect(try server.wait(within: 20).output == sent.output)
             pair.stop()
@@ -150,8 +151,8 @@ extension EndToEndInVM {
                     "\"session\":\"up\"")
             }
             try vm.wait("the inner listener's mirror", within: 60) {
-                try vm.guest("/opt/twinport ports --control /opt/c.sock").output.contains(
-                    "0.0.0.0:8000  0.0.0.0:8000  active")
+                try vm.guest("/opt/twinport explain 8000 --control /opt/c.sock").output.contains(
+                    "is mirrored at 0.0.0.0:8000")
             }
             #expect(try vm.guest("nc -d -w 20 127.0.0.1 8000").output == "from the inner VM\n")
             nested.stop()
