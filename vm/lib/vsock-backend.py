@@ -18,16 +18,21 @@ the kernel said last, and nothing is registered anew per read. Nothing here grow
                    into that buffer; what waits otherwise stays in the Unix socket
     control        at most one credit update, one answer and one ending per connection, in `Connection.owed`
 
-Specification: virtio 1.2 §5.10 (socket device), the vhost-user protocol of QEMU's docs/interop/vhost-user.rst.
+The guest is not trusted: what makes no sense in its rings resets the device.
+
+Specification: virtio 1.2 §5.10 (socket device).
 """
-import array
 import collections
-import mmap
 import os
 import select
 import socket
 import struct
 import sys
+
+sys.dont_write_bytecode = True  # the folder stays as it is
+
+from vhost_user import Device  # noqa: E402
+from virtqueue import BadRing  # noqa: E402
 
 HOST_CID = 2
 BUFFER = 256 * 1024
@@ -38,16 +43,6 @@ HEADER = struct.Struct("<QQIIIHHIII")
 REQUEST, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE, CREDIT_REQUEST = range(1, 8)
 NO_MORE_RECEIVE, NO_MORE_SEND = 1, 2
 STREAM = 1
-
-# vhost-user
-GET_FEATURES, SET_FEATURES, SET_OWNER = 1, 2, 3
-SET_MEM_TABLE, SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE = 5, 8, 9, 10, 11
-SET_VRING_KICK, SET_VRING_CALL, GET_PROTOCOL_FEATURES, GET_QUEUE_NUM, GET_CONFIG = 12, 13, 15, 17, 24
-FEATURES = 1 << 32 | 1 << 30  # VERSION_1, PROTOCOL_FEATURES
-PROTOCOL_FEATURES = 1 << 9 | 1 << 3  # CONFIG, REPLY_ACK
-
-DESCRIPTOR = struct.Struct("<QIHH")
-NEXT = 1
 RX, TX = 0, 1
 
 LISTENING_EVENTS = select.EPOLLIN
@@ -56,86 +51,6 @@ STREAM_EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EP
 
 def log(text):
     print(text, file=sys.stderr, flush=True)
-
-
-class Memory:
-    """The guest's memory, mapped here."""
-
-    def __init__(self):
-        self.regions = []
-
-    def map(self, payload, fds):
-        self.unmap()
-        for index in range(struct.unpack_from("<I", payload)[0]):
-            guest, size, user, offset = struct.unpack_from("<QQQQ", payload, 8 + 32 * index)
-            view = memoryview(mmap.mmap(fds[index], size + offset))
-            self.regions.append((guest, size, user, offset, view))
-            os.close(fds[index])
-
-    def unmap(self):
-        self.regions = []
-
-    def slice(self, address, length, user=False):
-        """`length` bytes at a guest (or QEMU) address; KeyError when they are not all in one region."""
-        for guest, size, qemu, offset, view in self.regions:
-            base = qemu if user else guest
-            if base <= address and address + length <= base + size:
-                start = address - base + offset
-                return view[start : start + length]
-        raise KeyError(f"{length} bytes at {address:#x}")
-
-
-class Queue:
-    """One virtqueue (split ring)."""
-
-    def __init__(self):
-        self.kick = self.call = -1
-        self.size = 0
-        self.reset()
-
-    def reset(self):
-        self.last = 0
-        self.used_index = 0
-        self.is_on = False
-        self.addresses = None
-
-    def lay_out(self, memory):
-        descriptors, used, available = self.addresses
-        self.descriptors = memory.slice(descriptors, 16 * self.size, True)
-        self.used = memory.slice(used, 6 + 8 * self.size, True)
-        self.available = memory.slice(available, 6 + 2 * self.size, True)
-        self.used_index = struct.unpack_from("<H", self.used, 2)[0]
-
-    @property
-    def has_more(self):
-        return self.is_on and struct.unpack_from("<H", self.available, 2)[0] != self.last
-
-    def pop(self, memory):
-        """The next chain: its head, and its buffers as views."""
-        slot = self.last % self.size
-        head = struct.unpack_from("<H", self.available, 4 + 2 * slot)[0]
-        self.last = (self.last + 1) & 0xFFFF
-        buffers, index = [], head
-        for _ in range(self.size):
-            address, length, flags, following = DESCRIPTOR.unpack_from(
-                self.descriptors, 16 * (index % self.size)
-            )
-            buffers.append(memory.slice(address, length))
-            if not flags & NEXT:
-                break
-            index = following
-        return head, buffers
-
-    def push(self, head, length):
-        struct.pack_into("<II", self.used, 4 + 8 * (self.used_index % self.size), head, length)
-        self.used_index = (self.used_index + 1) & 0xFFFF
-        struct.pack_into("<H", self.used, 2, self.used_index)
-
-    def notify(self):
-        # Always: whether the guest asked not to be told can only be read behind a memory barrier, which
-        # Python does not have. One call for a batch.
-        if self.call >= 0:
-            os.write(self.call, b"\x01\0\0\0\0\0\0\0")
 
 
 class Connection:
@@ -169,18 +84,19 @@ class Connection:
         return self.is_open and self.readable and not self.host_ended and self.credit > 0
 
 
-class Backend:
+class Backend(Device):
+    """The socket device, and the Unix sockets it is joined to."""
+
     def __init__(self, hybrid_path, cid):
+        super().__init__(3, struct.pack("<Q", cid))
         self.hybrid_path, self.cid = hybrid_path, cid
-        self.memory = Memory()
-        self.queues = [Queue() for _ in range(3)]
+        self.qemu = None
         self.connections = {}
         self.by_fd = {}
         self.asking = {}  # fd → [socket, bytes of the CONNECT line]
         self.busy = collections.deque()  # connections with something for the guest
         self.stray = collections.deque(maxlen=256)  # RSTs for connections that are not there
         self.next_port = 1 << 30
-        self.epoll = select.epoll()
 
     # The guest → us
 
@@ -335,8 +251,14 @@ class Backend:
             forwarded & 0xFFFFFFFF,
         )
 
-    def emit(self, queue, connection, guest_port, host_port, op, flags):
+    def receive_buffer(self, queue):
         head, buffers = queue.pop(self.memory)
+        if len(buffers[0]) < HEADER.size:
+            raise BadRing("a receive buffer that is smaller than a header")
+        return head, buffers
+
+    def emit(self, queue, connection, guest_port, host_port, op, flags):
+        head, buffers = self.receive_buffer(queue)
         buffers[0][: HEADER.size] = self.header(connection, guest_port, host_port, 0, op, flags)
         queue.push(head, HEADER.size)
         return 1
@@ -344,10 +266,12 @@ class Backend:
     def emit_data(self, queue, connection):
         """One packet, read from the Unix socket right into the guest's buffer."""
         before = queue.last
-        head, buffers = queue.pop(self.memory)
+        head, buffers = self.receive_buffer(queue)
         room = buffers[0][HEADER.size :]
         if not room and len(buffers) > 1:
             room = buffers[1]
+        if not room:
+            raise BadRing("a receive buffer without room")
         try:
             count = connection.sock.recv_into(room, min(len(room), connection.credit))
         except BlockingIOError:
@@ -440,150 +364,60 @@ class Backend:
         self.next_port += 1
         self.owe(self.add(sock, int(words[1]) & 0xFFFFFFFF, self.next_port), REQUEST)
 
-    # QEMU
-
-    def reset_device(self):
-        for connection in list(self.connections.values()):
-            self.drop(connection)
-        self.busy.clear()
-        self.stray.clear()
-        for queue in self.queues:
-            for fd in (queue.kick, queue.call):
-                if fd >= 0:
-                    self.forget(fd)
-                    os.close(fd)
-            queue.kick = queue.call = -1
-            queue.reset()
-        self.memory.unmap()
-
-    def forget(self, fd):
-        try:
-            self.epoll.unregister(fd)
-        except (OSError, ValueError):
-            pass
-
-    def qemu_message(self, qemu):
-        """Handles one vhost-user message. False when QEMU is gone."""
-        fds = array.array("i")
-        head, ancillary, _, _ = qemu.recvmsg(12, socket.CMSG_SPACE(8 * fds.itemsize))
-        if len(head) < 12:
-            return False
-        for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds.frombytes(data[: len(data) // fds.itemsize * fds.itemsize])
-        request, flags, size = struct.unpack("<III", head)
-        payload = b""
-        while len(payload) < size:
-            piece = qemu.recv(size - len(payload))
-            if not piece:
-                return False
-            payload += piece
-        answer = self.perform(request, payload, list(fds))
-        if answer is not None:
-            qemu.sendall(struct.pack("<III", request, 5, len(answer)) + answer)
-        elif flags & 8:
-            qemu.sendall(struct.pack("<IIIQ", request, 5, 8, 0))
-        return True
-
-    def perform(self, request, payload, fds):
-        if request == GET_FEATURES:
-            return struct.pack("<Q", FEATURES)
-        if request == GET_PROTOCOL_FEATURES:
-            return struct.pack("<Q", PROTOCOL_FEATURES)
-        if request == GET_QUEUE_NUM:
-            return struct.pack("<Q", 2)
-        if request == GET_CONFIG:
-            offset, length, _ = struct.unpack_from("<III", payload)
-            return payload[:12] + struct.pack("<Q", self.cid)[offset : offset + length]
-        if request == SET_MEM_TABLE:
-            self.memory.map(payload, fds)
-            for queue in self.queues:
-                if queue.addresses:
-                    queue.lay_out(self.memory)
-        elif request == SET_VRING_NUM:
-            index, size = struct.unpack("<II", payload)
-            self.queues[index].size = size
-        elif request == SET_VRING_ADDR:
-            index, _, descriptors, used, available, _ = struct.unpack("<IIQQQQ", payload)
-            self.queues[index].addresses = descriptors, used, available
-            self.queues[index].lay_out(self.memory)
-        elif request == SET_VRING_BASE:
-            index, base = struct.unpack("<II", payload)
-            self.queues[index].last = base
-        elif request == GET_VRING_BASE:
-            return self.stop_queue(struct.unpack("<II", payload)[0])
-        elif request == SET_VRING_KICK:
-            self.set_kick(struct.unpack("<Q", payload)[0] & 0xFF, fds)
-        elif request == SET_VRING_CALL:
-            queue = self.queues[struct.unpack("<Q", payload)[0] & 0xFF]
-            if queue.call >= 0:
-                os.close(queue.call)
-            queue.call = fds[0] if fds else -1
-        return None
-
-    def stop_queue(self, index):
-        queue = self.queues[index]
-        queue.is_on = False
-        if queue.kick >= 0:
-            self.forget(queue.kick)
-            os.close(queue.kick)
-            queue.kick = -1
-        if index == RX:
-            # The guest rebooted or the driver went: its connections are gone with it.
-            for connection in list(self.connections.values()):
-                self.drop(connection)
-            self.busy.clear()
-            self.stray.clear()
-        return struct.pack("<II", index, queue.last)
-
-    def set_kick(self, index, fds):
-        queue = self.queues[index]
-        if queue.kick >= 0:
-            self.forget(queue.kick)
-            os.close(queue.kick)
-        queue.kick = fds[0] if fds else -1
-        queue.is_on = True
-        if queue.kick >= 0:
-            self.epoll.register(queue.kick, select.EPOLLIN)
-
     # The loop
 
     def run(self, vhost_listener, hybrid_listener):
         self.epoll.register(vhost_listener, LISTENING_EVENTS)
         self.epoll.register(hybrid_listener, LISTENING_EVENTS)
-        qemu = None
         while True:
             for fd, events in self.epoll.poll():
-                if qemu is not None and fd == qemu.fileno():
-                    if not self.serve(qemu):
-                        log("QEMU is gone")
-                        self.epoll.unregister(qemu)
-                        self.reset_device()
-                        qemu.close()
-                        qemu = None
-                elif fd == vhost_listener.fileno():
-                    newcomer, _ = vhost_listener.accept()
-                    if qemu is not None:
-                        newcomer.close()
-                        continue
-                    qemu = newcomer
-                    self.epoll.register(qemu, select.EPOLLIN)
-                    log("QEMU is here")
-                elif fd == hybrid_listener.fileno():
-                    self.accept(hybrid_listener)
-                elif fd in self.asking:
-                    self.read_request(fd)
-                elif fd in self.by_fd:
-                    self.host_event(self.by_fd[fd], events)
-                else:
-                    self.kicked(fd)
-            self.fill_buffers()
+                try:
+                    self.event(fd, events, vhost_listener, hybrid_listener)
+                except BadRing as problem:
+                    self.lose_qemu(f"the guest makes no sense: {problem}")
+            try:
+                self.fill_buffers()
+            except BadRing as problem:
+                self.lose_qemu(f"the guest makes no sense: {problem}")
 
-    def serve(self, qemu):
-        try:
-            return self.qemu_message(qemu)
-        except OSError:
-            return False
+    def event(self, fd, events, vhost_listener, hybrid_listener):
+        if self.qemu is not None and fd == self.qemu.fileno():
+            if not self.serve(self.qemu):
+                self.lose_qemu("QEMU is gone")
+        elif fd == vhost_listener.fileno():
+            self.meet_qemu(vhost_listener)
+        elif fd == hybrid_listener.fileno():
+            self.accept(hybrid_listener)
+        elif fd in self.asking:
+            self.read_request(fd)
+        elif fd in self.by_fd:
+            self.host_event(self.by_fd[fd], events)
+        else:
+            self.kicked(fd)
+
+    def meet_qemu(self, listener):
+        newcomer, _ = listener.accept()
+        if self.qemu is not None:
+            return newcomer.close()
+        self.qemu = newcomer
+        self.epoll.register(newcomer, select.EPOLLIN)
+        log("QEMU is here")
+
+    def lose_qemu(self, why):
+        log(why)
+        self.reset_device()
+        if self.qemu is not None:
+            self.epoll.unregister(self.qemu)
+            self.qemu.close()
+            self.qemu = None
+
+    def queue_stopped(self, index):
+        if index != RX:
+            return
+        for connection in list(self.connections.values()):
+            self.drop(connection)
+        self.busy.clear()
+        self.stray.clear()
 
     def kicked(self, fd):
         try:
