@@ -87,9 +87,10 @@ extension EndToEnd {
         ) throws {
             let other: Machine = limited == .host ? .guest : .host
             try Lab.with(start: false) { lab in
-                // Room for about twenty connections, besides what the test runner left open.
+                // Room for about twenty connections, besides what the test runner left open and the 64 that
+                // flows and mirrors leave to the program itself.
                 func limit(_ own: Int) -> String {
-                    "ulimit -n $(($(ls /proc/self/fd | wc -l) + \(own) + 20)); exec"
+                    "ulimit -n $(($(ls /proc/self/fd | wc -l) + \(own) + 20 + 64)); exec"
                 }
                 try lab.startHelper(limited == .host ? limit(40) : "exec")
                 try lab.startAgent(limited == .guest ? limit(30) : "exec")

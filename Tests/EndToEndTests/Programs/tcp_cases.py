@@ -224,7 +224,7 @@ def urgent_data(route, first, second):
     while outstanding(first) == 0:
         first.send(bytes(1 << 15))
     while outstanding(first) > 0:
-        assert second.recv(1 << 15)
+        assert second.recv(1 << 18)
     first.send(b"!", socket.MSG_OOB)
     time.sleep(0.3)
     abort(first)

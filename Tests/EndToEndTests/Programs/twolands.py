@@ -89,14 +89,19 @@ def run_case(case, host, guest, first_port):
     ]
     failed = []
 
+    def say(line):
+        # In one write: the routes' threads share the output.
+        os.write(1, (line + "\n").encode())
+
     def run(route):
         try:
             case(route)
-            print(f"ok {route.name}")
+            say(f"ok {route.name}")
         except BaseException as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             failed.append(route.name)
-            print(f"FAILED {route.name}: {type(error).__name__}: {error} ({where.name}:{where.lineno}: {where.line})")
+            place = f"{where.name}:{where.lineno}: {where.line}"
+            say(f"FAILED {route.name}: {type(error).__name__}: {error} ({place})")
 
     threads = []
     for index, (name, server, client) in enumerate(ends):
@@ -107,7 +112,7 @@ def run_case(case, host, guest, first_port):
     for thread in threads:
         thread.join(max(0.1, end - time.monotonic()))
     if any(thread.is_alive() for thread in threads):
-        print("FAILED: it hangs")
+        say("FAILED: it hangs")
         os._exit(1)
     os._exit(1 if failed else 0)
 
