@@ -81,8 +81,15 @@ final class MirrorTable {
         // A number that now means another socket: what it meant is gone.
         if let other = byNumber[message.id], other !== entry { remove(other) }
         entry.uid = message.uid
+        let container = Container(text: message.container)
+        if (entry.container == nil) != (container == nil)
+            || entry.owner.isEmpty != message.owner.isEmpty
+        {
+            // What is known of its process decides, when only containers are mirrored.
+            if entry.isInGroup { dirty.insert(entry.group) }
+        }
         entry.owner = message.owner
-        entry.container = Container(text: message.container)
+        entry.container = container
         let isNewNumber = entry.remote != message.id
         entry.remote = message.id
         byNumber[message.id] = entry

@@ -47,12 +47,15 @@ private final class Rig {
         loop.close()
     }
 
-    func advertise(_ id: UInt32, _ endpoint: Endpoint, kind: UInt8 = 1) {
+    func advertise(
+        _ id: UInt32, _ endpoint: Endpoint, kind: UInt8 = 1, owner: String = "",
+        container: String = ""
+    ) {
         side.session(
             session,
             advertised: ListenerMessage(
                 id: ListenerID(rawValue: id), kind: kind, isV6Only: false, endpoint: endpoint,
-                uid: 0, owner: "", container: ""))
+                uid: 0, owner: owner, container: container))
     }
 
     func withdraw(_ id: UInt32) {
@@ -96,6 +99,26 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         rig.loop.runOnce()
         #expect(rig.states() == ["unsupported": 2])
         #expect(rig.side.ports().allSatisfy { $0.mirrors.isEmpty && $0.reason == "port-zero" })
+    }
+
+    @Test func `with scope containers, a listener waits until its container is known`() throws {
+        let rig = try Rig()
+        defer { rig.close() }
+        var policy = MirrorPolicy.guest
+        policy.mirrorScope = .containers
+        rig.side.setPolicy(policy)
+        rig.advertise(1, loopback(1, 47_311))
+        rig.loop.runOnce()
+        #expect(rig.side.ports()[0].reason.contains("is the agent root?"))
+        rig.advertise(1, loopback(1, 47_311), owner: "7/nc")
+        rig.loop.runOnce()
+        #expect(rig.side.ports()[0].reason.contains("not in a container"))
+        rig.advertise(1, loopback(1, 47_311), owner: "7/nc", container: "/web")
+        rig.loop.runOnce()
+        #expect(rig.states() == ["active": 1])
+        rig.advertise(1, loopback(1, 47_311), owner: "7/nc")
+        rig.loop.runOnce()
+        #expect(rig.states() == ["ignored": 1])
     }
 
     @Test func `a number that comes to mean another socket closes the first one's mirror`() throws {
