@@ -144,6 +144,10 @@ extension EndToEndInVM {
                 try vm.guest("mkdir -p /opt/firmware")
                 try vm.copy(path, to: "/opt/firmware/\((file as NSString).lastPathComponent)")
             }
+            let module = "/usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so"
+            if FileManager.default.fileExists(atPath: module) {
+                try vm.copy(module, to: "/opt/lib/accel-tcg-x86_64.so")
+            }
             try vm.copy("\(Lab.programs)/nested.sh", to: "/opt/nested.sh")
             let nested = try vm.startInGuest("exec sh /opt/nested.sh")
             try vm.wait("the inner VM's session", within: 400) {
