@@ -7,8 +7,6 @@ final class Glue: ChannelInboundHandler {
     /// The handler of the other channel; they let go of each other when one of the channels is gone.
     var other: Glue?
     private let channel: any Channel
-    /// Whether the end of this channel's bytes was seen.
-    private var isEnded = false
 
     init(_ channel: any Channel) {
         self.channel = channel
@@ -34,28 +32,29 @@ final class Glue: ChannelInboundHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case ChannelEvent.inputClosed = event, let other {
-            isEnded = true
-            // An empty buffer stands at the end: closing before it was written could cut what waits before it.
-            let target = other.channel
-            target.writeAndFlush(ByteBuffer()).whenComplete { _ in
-                target.close(mode: .output, promise: nil)
-            }
-        }
+        if case ChannelEvent.inputClosed = event { end(.output) }
         context.fireUserInboundEventTriggered(event)
     }
 
+    /// Also the end of this channel's bytes, when its other direction had ended before: NIO then closes at once.
     func channelInactive(context: ChannelHandlerContext) {
-        // When both directions ended, the other channel closes by itself once it has written everything.
-        if let other, !(isEnded && other.isEnded) {
-            other.channel.close(promise: nil)
-        }
+        end(.all)
         other?.other = nil
         other = nil
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        other?.channel.close(promise: nil)
         context.close(promise: nil)
+    }
+
+    /// Closes the other channel once it has written everything: closing by itself would drop what still waits
+    /// there, so an empty buffer goes last, and closing follows it.
+    private func end(_ mode: CloseMode) {
+        guard let target = other?.channel else { return }
+        target.writeAndFlush(ByteBuffer()).whenComplete { _ in
+            target.close(mode: mode, promise: nil)
+        }
     }
 
     private func setReading(_ isReading: Bool) {
