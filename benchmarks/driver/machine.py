@@ -64,6 +64,30 @@ def build(directory):
         run(["cc", "-O2", "-o", os.path.join(directory, name), str(TOP / f"benchmarks/limit/{name}.c"), "-luv"])
 
 
+def build_peers(directory, only=None):
+    """Builds the peers that come as source, or what of `only` can be built, into `directory`. One that does not build
+    here is said and left out: it is no part of Twinport."""
+    for name, build_peer in (("nio", build_nio), ("yamux", build_yamux)):
+        if only and name not in only:
+            continue
+        try:
+            build_peer(directory)
+        except (Failure, OSError, subprocess.CalledProcessError) as failure:
+            say(f"{name} does not build: {failure}")
+
+
+def build_nio(directory):
+    package = TOP / "benchmarks/nio-forwarder"
+    run(["swift", "build", "-c", "release", "--package-path", str(package)])
+    os.symlink(package / ".build/release/nio-forwarder", os.path.join(directory, "nio-forwarder"))
+
+
+def build_yamux(directory):
+    install(["golang-go", "golang-github-hashicorp-yamux-dev"])
+    run(["env", "GO111MODULE=off", "GOPATH=/usr/share/gocode", f"GOCACHE={directory}/go-cache", "go", "build",
+         "-o", os.path.join(directory, "yamux"), str(TOP / "benchmarks/yamux/yamux.go")])
+
+
 class Program:
     """A program of ours, in a process group of its own, and its output in a file."""
 
@@ -183,7 +207,7 @@ class Lab:
 def run(arguments):
     done = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
-        raise Failure(f"{' '.join(arguments)}: {done.stderr.strip()}")
+        raise Failure(f"{' '.join(arguments)}: {(done.stderr.strip() or done.stdout.strip())[-2_000:]}")
     return done.stdout
 
 

@@ -155,6 +155,29 @@ def socat_two(lab, place):
     return relay(lab, "socat2", "socat, two hops", 2, place, 6200, commands)
 
 
+def nio(lab, place):
+    """The kind of forwarder that apple/container has."""
+    program = built(lab, "nio-forwarder")
+    return relay(lab, "nio", "SwiftNIO forwarder, one hop", 1, place, 6500, lambda listen, _, target: [
+        [program, f"tcp:{listen}", f"tcp:{target}"]])
+
+
+def yamux(lab, place):
+    program = built(lab, "yamux")
+
+    def commands(listen, name, target):
+        socket = lab.path(f"{name}.sock")
+        return [[program, "far", socket, str(target)], [program, "near", str(listen), socket]]
+    return relay(lab, "yamux", "yamux in Go, two hops", 2, place, 6600, commands)
+
+
+def built(lab, name):
+    """A peer that `build_peers` built, if it could."""
+    if not os.path.exists(lab.path(name)):
+        raise Failure(f"{name}: not built")
+    return lab.path(name)
+
+
 def limit(lab, place):
     def commands(listen, name, target):
         socket = lab.path(f"{name}.sock")
@@ -207,6 +230,8 @@ def start_all(lab, only=None, against=None):
         "socat": lambda: socat_one(lab, place),
         "socat2": lambda: socat_two(lab, place),
         "ssh": lambda: ssh(lab, place),
+        "nio": lambda: nio(lab, place),
+        "yamux": lambda: yamux(lab, place),
     }
     for index, folder in enumerate(against or [], 1):
         for kind, tunnel in (("", "unix"), ("-tcp", "tcp")):

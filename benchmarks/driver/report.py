@@ -73,7 +73,8 @@ def ratio(result, case, path, other):
 TARGETS = [
     # case, our path, other path, wanted ratio, at least or at most
     ("tcp-1", "twinport", "direct", 0.60, "≥"), ("tcp-1", "twinport", "pasta", 1.0, "≥"),
-    ("tcp-1", "twinport", "ssh", 3.0, "≥"),
+    ("tcp-1", "twinport", "ssh", 3.0, "≥"), ("tcp-1", "twinport", "nio", 1.0, "≥"),
+    ("tcp-1", "twinport", "yamux", 2.0, "≥"),
     ("tcp-4", "twinport", "direct", 0.55, "≥"), ("tcp-4", "twinport", "pasta", 1.2, "≥"),
     ("tcp-both", "twinport", "direct", 0.50, "≥"),
     ("echo", "twinport", "direct", 2.0, "≤"), ("echo", "twinport", "ssh", 1.0, "≤"),
