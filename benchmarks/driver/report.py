@@ -70,6 +70,20 @@ def ratio(result, case, path, other):
     return median([a / b for a, b in zip(ours, theirs) if b])
 
 
+def growth_each(rows):
+    """Bytes of RSS on each side per idle flow and per mirror, from the smallest number of them to the largest. Not from
+    none: the first of them live in what earlier load left free. With one number only (--quick) there is nothing to say."""
+    each = {}
+    for kind, word in (("flows", "idle flow"), ("mirrors", "mirror")):
+        of_kind = [row for row in rows if row["kind"] == kind]
+        if len(of_kind) < 2:
+            continue
+        first, last = of_kind[0], of_kind[-1]
+        each[word] = {"from": first["count"], "to": last["count"]} | {
+            key: (last[key] - first[key]) / (last["count"] - first["count"]) for key in ("helper_bytes", "agent_bytes")}
+    return each
+
+
 TARGETS = [
     # case, our path, other path, wanted ratio, at least or at most
     ("tcp-1", "twinport", "direct", 0.60, "≥"), ("tcp-1", "twinport", "pasta", 1.0, "≥"),
@@ -156,6 +170,12 @@ def markdown(result, names):
                       f"| {'nothing else' if row['kind'] == 'none' else format(row['count'], ',') + (' idle flows' if row['kind'] == 'flows' else ' mirrors')} | "
                       f"{row['p50']:.0f} | {row['p99']:.0f} | {row['helper_bytes'] / 2**20:.1f} | {row['agent_bytes'] / 2**20:.1f} |"
                       for row in result["growth"])]
+        each = growth_each(result["growth"])
+        if each:
+            parts += ["RSS that each of them adds, bytes; the kernel's sockets are not in it:",
+                      "| | helper | agent |\n|---|--:|--:|\n" + "\n".join(
+                          f"| {word} ({data['from']:,} → {data['to']:,}) | {number(data['helper_bytes'])} | "
+                          f"{number(data['agent_bytes'])} |" for word, data in each.items())]
     parts += ["## Targets",
               "Ratios are medians of each round's ratio.",
               "| | wanted | measured | C limit | met |\n|---|--:|--:|--:|---|\n" + "\n".join(
