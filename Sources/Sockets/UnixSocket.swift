@@ -54,13 +54,13 @@ extension Socket {
         return uid
     }
 
-    /// Makes room for bulk: 1 MiB to receive and 256 KiB to send, as far as `net.core.{r,w}mem_max` allows.
+    /// Makes room for bulk: 1 MiB to receive and 512 KiB to send, as far as `net.core.{r,w}mem_max` allows.
     ///
     /// What lies in the send buffer can no longer be overtaken. More of it moves bulk no faster, and makes an
     /// echo beside it wait longer.
     public borrowing func enlargeStreamBuffers() {
         // Less is still correct.
-        try? setOption(SOL_SOCKET, SO_SNDBUF, Int32(256 << 10))
+        try? setOption(SOL_SOCKET, SO_SNDBUF, Int32(512 << 10))
         try? setOption(SOL_SOCKET, SO_RCVBUF, Int32(1 << 20))
     }
 

@@ -14,8 +14,6 @@ internal import Wire
 // control, and by a stream that was idle.
 
 extension Session {
-    /// The turn of one stream among several.
-    static let quantum = 64 << 10
     /// How many times a pump refills the outbox before it lets the loop look at other sockets.
     private static let rounds = 4
     /// The largest control frame, with its header.
@@ -160,8 +158,7 @@ extension Session {
         while !isEnded, outbox.count < FrameHeader.maxData, let stream = nextReady() {
             stream.isReady = false
             guard let handler = stream.handler, !stream.sentTerminal else { continue }
-            let isAlone = newlyReady.isEmpty && ready.isEmpty
-            guard let limit = turn(of: stream, isAlone: isAlone) else { continue }
+            guard let limit = turn(of: stream) else { continue }
             let start = outbox.mark
             outbox.append(UInt64(0))
             turnStart = start
@@ -176,7 +173,7 @@ extension Session {
     }
 
     /// How many bytes a stream may send now; nil, and out of the queues, without credit.
-    private func turn(of stream: TunnelStream, isAlone: Bool) -> Int? {
+    private func turn(of stream: TunnelStream) -> Int? {
         let room = outbox.space - 2 * FrameHeader.size
         guard stream.transport == .tcp else { return room }
         let credit = stream.sendLimit - stream.sent
@@ -184,8 +181,7 @@ extension Session {
             stream.isBlocked = true
             return nil
         }
-        let turn = isAlone ? FrameHeader.maxData : Self.quantum
-        return min(turn, room, Int(min(credit, UInt64(FrameHeader.maxData))))
+        return min(room, Int(min(credit, UInt64(FrameHeader.maxData))))
     }
 
     /// Completes the frame that a flow filled, or takes its header back.

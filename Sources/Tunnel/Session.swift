@@ -21,7 +21,7 @@ public import Wire
 // bytes, the scheduler gives each ready stream a turn, and only then does the flow read its socket,
 // straight behind a header slot in the outbox. So a byte waits in the kernel's socket buffer of its own
 // connection until the moment it leaves, where it exerts back-pressure on exactly its own sender.
-// Streams take turns of 64 KiB (256 KiB when alone); one that was idle goes first once. Control is a
+// Streams take turns of at most 256 KiB; one that was idle goes first once. Control is a
 // flag or a number on a stream, a listener or the session, so a peer that does not read cannot make it
 // grow.
 //
