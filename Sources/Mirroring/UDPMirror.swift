@@ -13,8 +13,10 @@ internal import Wire
 final class UDPMirror: MirrorSocket {
     /// The most flows of one mirror.
     static let maxFlows = 4_096
-    /// How many batches one readiness may take before other sockets get their turn.
-    private static let batchesPerTurn = 4
+    /// How many batches one readiness may take before the tunnel and other sockets get their turn: what one
+    /// flow's queue holds. More of a flood would be received only to be dropped; left in the kernel's buffer it
+    /// costs nothing.
+    private static let batchesPerTurn = DatagramQueue.maxCount / DatagramBatch.capacity
 
     /// What makes a flow: who sent, and to which of our addresses.
     struct ClientKey: Hashable {
