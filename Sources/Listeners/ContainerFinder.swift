@@ -17,9 +17,13 @@ enum ContainerFinder {
 
     static func container(of pid: Int, command: String) -> Container? {
         if command == "docker-proxy" { return proxied(by: pid) }
-        let home = SystemFiles.text("/proc/\(pid)/mountinfo").flatMap(Container.home)
         let byCgroup = SystemFiles.text("/proc/\(pid)/cgroup").flatMap(Container.init(cgroup:))
         if let byCgroup, byCgroup.id.isEmpty { return byCgroup }
+        // The usual case; a container's mount table is long.
+        if let byCgroup, let name = name(of: byCgroup.id, folder: nil) {
+            return Container(id: byCgroup.id, name: name)
+        }
+        let home = SystemFiles.text("/proc/\(pid)/mountinfo").flatMap(Container.home)
         guard let id = byCgroup?.id ?? home?.id else { return nil }
         return Container(id: id, name: name(of: id, folder: home?.folder) ?? "")
     }
