@@ -36,6 +36,7 @@ public actor ControlServer {
 
     private let path: String
     private let backend: any ControlBackend
+    private let waiter: DescriptorWaiter
     private var server: HTTPServer
     private var isStopped = false
 
@@ -50,14 +51,21 @@ public actor ControlServer {
         try ControlPlace.removeStale(path)
         self.path = path
         self.backend = backend
-        server = await Self.makeServer(path, backend)
+        do {
+            waiter = try DescriptorWaiter()
+        } catch {
+            throw ControlError("\(path) cannot be served: \(error)")
+        }
+        server = await Self.makeServer(path, backend, waiter)
     }
 
     private static func makeServer(
-        _ path: String, _ backend: any ControlBackend
+        _ path: String, _ backend: any ControlBackend, _ waiter: DescriptorWaiter
     ) async -> HTTPServer {
         let server = HTTPServer(
-            config: .init(address: .unix(path: path), timeout: 5, logger: .disabled))
+            config: .init(
+                address: .unix(path: path), timeout: 5,
+                pool: SocketPool(queue: ControlQueue(waiter)), logger: .disabled))
         await server.appendRoute("GET /v1/status") { _ in try json(await backend.status()) }
         await server.appendRoute("GET /v1/ports") { _ in try json(await backend.ports()) }
         await server.appendRoute("GET /v1/flows") { _ in try json(await backend.flows()) }
@@ -84,28 +92,28 @@ public actor ControlServer {
             guard !isStopped, !Task.isCancelled else { return }
             try await Task.sleep(for: Self.retryAfter)
             try ControlPlace.removeStale(path)
-            server = await Self.makeServer(path, backend)
+            server = await Self.makeServer(path, backend, waiter)
         }
     }
 
     /// Serves until it fails or is stopped.
     private func serve(ready: () -> Void) async throws {
         let server = self.server
-        let task = Task { try await server.run() }
-        try await withTaskCancellationHandler {
-            do {
-                try await server.waitUntilListening()
-                try SystemFiles.setMode(0o600, of: path)
-                ready()
-            } catch {
-                task.cancel()
-                // What kept it from listening says more.
-                try await task.value
-                throw error
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            defer { group.cancelAll() }
+            group.addTask {
+                try await server.run()
+                return false
             }
-            try await task.value
-        } onCancel: {
-            task.cancel()
+            // One that could not begin would be waited for to no end.
+            group.addTask {
+                try await server.waitUntilListening()
+                return true
+            }
+            guard try await group.next() == true else { return }
+            try SystemFiles.setMode(0o600, of: path)
+            ready()
+            _ = try await group.next()
         }
     }
 

@@ -1,36 +1,36 @@
-internal import Synchronization
+internal import EventLoop
 
 /// The inodes of our own sockets, which are never listeners: mirrors, flows, the tunnel.
 ///
 /// Recognised by inode, not by address: the same port may be mirrored one way over TCP and the other way
-/// over UDP. The watcher looks before *and* after it reads the tables, so a socket that was opened or
-/// closed meanwhile is still recognised: what is removed stays known until the next scan begins. The kernel
-/// numbers sockets upwards, so a number does not soon come back as somebody else's. Any thread.
+/// over UDP. Any thread adds and removes; the watcher takes what changed and keeps the sets (``KnownSockets``),
+/// so that the two threads share no storage but what changes hands under the lock.
 public final class OwnSockets: Sendable {
+    enum Change {
+        case opened(UInt64)
+        case closed(UInt64)
+    }
+
     private struct State {
-        var live: Set<UInt64> = []
-        var retired: Set<UInt64> = []
+        var changes: [Change] = []
         /// Counts changes, so that a scan of unchanged tables can be skipped.
         var version: UInt64 = 0
     }
 
-    private let state = Mutex(State())
+    private let state = Guarded(State())
 
     /// Makes an empty set.
     public init() {}
 
     /// Adds a socket, before the tables can list it.
-    public func insert(_ inode: UInt64) {
-        state.withLock { state in
-            state.live.insert(inode)
-            state.version += 1
-        }
-    }
+    public func insert(_ inode: UInt64) { note(.opened(inode)) }
 
     /// Removes a socket that is about to be, or was just, closed.
-    public func remove(_ inode: UInt64) {
+    public func remove(_ inode: UInt64) { note(.closed(inode)) }
+
+    private func note(_ change: Change) {
         state.withLock { state in
-            if state.live.remove(inode) != nil { state.retired.insert(inode) }
+            state.changes.append(change)
             state.version += 1
         }
     }
@@ -38,16 +38,50 @@ public final class OwnSockets: Sendable {
     /// How often the set changed.
     var version: UInt64 { state.withLock { $0.version } }
 
-    /// What is known as a scan begins; forgets what was removed before it.
-    func beginScan() -> Set<UInt64> {
+    /// What changed since the last call, in its order.
+    fileprivate func takeChanges() -> [Change] {
         state.withLock { state in
-            defer { state.retired = [] }
-            return state.live.union(state.retired)
+            defer { state.changes = [] }
+            return state.changes
         }
     }
+}
 
-    /// What is known as a scan ends.
-    func endScan() -> Set<UInt64> {
-        state.withLock { $0.live.union($0.retired) }
+/// What the watcher knows of ``OwnSockets``. Its thread only.
+///
+/// It looks before *and* after it reads the tables, so a socket that was opened or closed meanwhile is still
+/// recognised: what is removed stays known to the end of the scan that begins next. The kernel numbers sockets
+/// upwards, so a number does not soon come back as somebody else's.
+struct KnownSockets {
+    private let own: OwnSockets
+    private var live: Set<UInt64> = []
+    private var retired: Set<UInt64> = []
+    /// Removed before this scan began: known for the last time.
+    private var fading: Set<UInt64> = []
+
+    init(_ own: OwnSockets) {
+        self.own = own
+    }
+
+    /// Prepares for a scan, the last one that knows what was removed before it.
+    mutating func beginScan() {
+        update()
+        fading = retired
+        retired = []
+    }
+
+    /// What was known at any time during the scan.
+    mutating func endScan() -> Set<UInt64> {
+        update()
+        return live.union(retired).union(fading)
+    }
+
+    private mutating func update() {
+        for change in own.takeChanges() {
+            switch change {
+            case .opened(let inode): live.insert(inode)
+            case .closed(let inode): if live.remove(inode) != nil { retired.insert(inode) }
+            }
+        }
     }
 }

@@ -22,6 +22,7 @@ final class WatchWorker {
 
     private let loop: Loop
     private let own: OwnSockets
+    private var known: KnownSockets
     private let deliver: @Sendable (ListenerChanges) -> Void
     private var options: WatchOptions
     private let scanner = Scanner()
@@ -55,6 +56,7 @@ final class WatchWorker {
     ) {
         self.loop = loop
         self.own = own
+        known = KnownSockets(own)
         self.options = options
         self.deliver = deliver
     }
@@ -159,14 +161,14 @@ final class WatchWorker {
     private func look(
         _ now: UInt64, reusingTCP: Bool = false
     ) -> (rows: [SocketRow], context: ListenerTracker.Context)? {
-        let before = own.beginScan()
+        known.beginScan()
         guard let rows = try? scanner.scan(now: now, reusingTCP: reusingTCP) else {
             // Part of it may have been read: the next whole reading counts as changed.
             mustSettle = true
             return nil
         }
         let context = ListenerTracker.Context(
-            own: before.union(own.endScan()), now: now, ephemeralPorts: ephemeralPorts,
+            own: known.endScan(), now: now, ephemeralPorts: ephemeralPorts,
             ephemeralAfter: options.udpEphemeralAfter)
         return (rows, context)
     }

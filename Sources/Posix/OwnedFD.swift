@@ -7,7 +7,7 @@
 /// A descriptor with one owner, closed when the owner lets go of it.
 ///
 /// A `Poller` on the descriptor must be closed first.
-public struct OwnedFD: ~Copyable {
+public struct OwnedFD: ~Copyable, Sendable {
     /// The descriptor, valid for as long as this value lives.
     public let raw: Int32
 

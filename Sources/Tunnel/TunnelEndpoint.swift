@@ -16,7 +16,8 @@ public import Wire
 // first: when it answers within a second the candidate is turned away (GOAWAY busy), otherwise it is
 // dead and the candidate takes its place. Until that is decided our HELLO is held back, so the newcomer
 // sends nothing yet that could be lost. So a newcomer can never displace a working session, and a
-// guest that rebooted without closing its connection is back within a second.
+// guest that rebooted without closing its connection is back within a second. It is asked once a second at
+// most, however many newcomers there are: more, and the peer would have to end the session for our PINGs.
 
 /// What an endpoint tells its owner. Loop thread only.
 public protocol TunnelEndpointDelegate: AnyObject {
@@ -72,6 +73,8 @@ public final class TunnelEndpoint {
     private var candidate: Candidate?
     private var live: Session?
     private var liveSince: UInt64 = 0
+    /// When the live session was last asked for a sign of life.
+    private var probedAt: UInt64?
     private var isClosed = false
 
     /// A `tcp://` tunnel was asked for without a key.
@@ -234,8 +237,17 @@ public final class TunnelEndpoint {
         guard candidate == nil, !session.hasGreeted else {
             return session.end(SessionEnd(.busy, "another guest is connecting"))
         }
-        candidate = Candidate(session: session, hello: hello, probedAt: loop.now)
+        candidate = Candidate(session: session, hello: hello, probedAt: probe(live))
+    }
+
+    /// Asks the live session for a sign of life, unless that was done within the last second.
+    ///
+    /// - Returns: When it was asked: it is alive when it has been heard since.
+    private func probe(_ live: Session) -> UInt64 {
+        if let probedAt, loop.now < probedAt + Self.probeWithin { return probedAt }
+        probedAt = loop.now
         live.probe()
+        return loop.now
     }
 
     fileprivate func failed(_ session: Session, _ end: SessionEnd) {
@@ -254,6 +266,7 @@ public final class TunnelEndpoint {
         handshakes.removeAll { $0.session === session }
         live = session
         liveSince = loop.now
+        probedAt = nil
         delegate.tunnelUp(session, hello)
     }
 

@@ -4,7 +4,7 @@ import Testing
 extension EndToEnd {
     @Suite(.serialized) struct CommandLines {
         private func agent(_ lab: Lab, _ line: String) throws -> Outcome {
-            try lab.sh(.guest, "\(line.replacingOccurrences(of: "AGENT", with: Lab.agentPath))")
+            try lab.sh(.guest, "\(line.replacingOccurrences(of: "AGENT", with: Lab.agentCommand))")
         }
 
         @Test func `exit codes: 0 done, 1 failed, 2 usage or settings, 3 no helper`() throws {

@@ -3,7 +3,7 @@ import Testing
 
 /// The abuses that hostile.py knows, and what each may make the helper hold beyond its idle memory, in MiB:
 /// what docs/limits.md says of it. Everything else stays below twice the idle memory.
-private let abuses: [(name: String, allowance: Int)] = [
+private let abuses: [(name: String, allowance: Double)] = [
     ("silent", 0), ("garbage", 0), ("greetings", 0), ("dribble", 0), ("pings", 0), ("windows", 0),
     ("extensions", 0), ("empty_data", 0), ("open_reset", 0), ("listeners", 0), ("one_port", 0),
     ("unentitled", 0), ("past_credit", 0), ("hoard", 256), ("crumbs", 0), ("deaf", 64),
@@ -11,13 +11,21 @@ private let abuses: [(name: String, allowance: Int)] = [
 ]
 
 extension EndToEnd {
-    /// A hostile guest at the real helper. Each abuse takes a second, with TWINPORT_LONG a minute.
+    /// A hostile guest at the real helper. Each abuse takes a second, with TWINPORT_LONG a minute: first as the
+    /// one guest, then again as a newcomer beside a good guest, whose listener is in use throughout.
     @Suite(.serialized) struct HostileGuests {
         private static let seconds = Lab.isLong ? 60.0 : 1.0
         /// The host's own ports, and those that hostile.py and the good guest advertise.
         private static let mayListen: Set = [7700, 7701, 7702, 7777, 9000, 22, 9100, 9101, 65_535]
 
-        private func rssMiB(_ lab: Lab) throws -> Int { try lab.status().rssBytes >> 20 }
+        /// How soon a good guest is served after an abuse.
+        private static let servedWithin = 5.0
+        /// How long one answer may take while a hostile guest is beside.
+        private static let answerWithin = 2
+
+        private func rssMiB(_ lab: Lab) throws -> Double {
+            Double(try lab.status().rssBytes >> 20)
+        }
 
         /// Ports on which the helper's side listens, as `ss` sees them.
         private func listening(_ lab: Lab) throws -> Set<Int> {
@@ -48,13 +56,17 @@ extension EndToEnd {
                 let pid = try lab.status().pid
                 let idle = max(24, try rssMiB(lab))
                 for abuse in abuses {
+                    let bound = Sanitizer.memoryBound(2 * idle + abuse.allowance)
                     let peak = try suffer(abuse.name, lab)
-                    let bound = 2 * idle + abuse.allowance
-                    print("hostile \(abuse.name): \(peak) MiB at most, \(idle) idle")
                     #expect(peak <= bound, "\(abuse.name): \(peak) MiB, \(idle) idle")
                     #expect(try lab.status().pid == pid, "\(abuse.name): the helper ended")
-                    try serveWell(lab, after: abuse.name)
+                    try serveWell(lab, after: abuse.name) {
+                        let peak = try suffer(abuse.name, lab)
+                        #expect(peak <= bound, "\(abuse.name), beside: \(peak) MiB, \(idle) idle")
+                    }
+                    print("hostile \(abuse.name): \(peak) MiB at most, \(idle) idle")
                 }
+                #expect(try lab.status().pid == pid)
                 #expect(!secret.output.contains("got"), "the ignored listener was dialled")
                 #expect(linesOfLog(lab) < 60_000)
             }
@@ -63,22 +75,25 @@ extension EndToEnd {
         /// Lets the hostile guest do one abuse.
         ///
         /// - Returns: The helper's largest memory meanwhile, in MiB.
-        private func suffer(_ name: String, _ lab: Lab) throws -> Int {
+        private func suffer(_ name: String, _ lab: Lab) throws -> Double {
             let guest = try lab.start(
                 .guest,
                 [
                     Lab.path(of: "python3"), "-u", "\(Lab.programs)/hostile.py", lab.tunnelPath,
                     "\(Self.seconds)", name,
                 ])
-            var peak = 0
+            var peak = 0.0
             let deadline = Date().addingTimeInterval(Self.seconds + 30)
+            let own = try ownListeners(lab)
             while guest.isRunning, Date() < deadline {
                 let start = Date()
                 peak = max(peak, try rssMiB(lab))
-                #expect(Date().timeIntervalSince(start) < 5, "\(name): status took too long")
+                let took = Date().timeIntervalSince(start)
+                #expect(took < Sanitizer.timeBound(5), "\(name): status took \(took) s")
                 // Ports that were advertised, never one of the kernel's choice.
                 let others = try listening(lab).subtracting(Self.mayListen)
                 #expect(others.isEmpty, "\(name): the helper listens on \(others)")
+                #expect(try ownListeners(lab) == own, "\(name): the host's own listeners")
                 usleep(100_000)
             }
             let output = guest.output
@@ -88,18 +103,44 @@ extension EndToEnd {
             return max(peak, try rssMiB(lab))
         }
 
-        /// A well-behaved guest comes next: its listener is mirrored, and works.
-        private func serveWell(_ lab: Lab, after name: String) throws {
+        /// The host's own listeners and who has them: a mirror must not take one's place.
+        private func ownListeners(_ lab: Lab) throws -> [String] {
+            let lines = try lab.sh(
+                .host, "ss -Hltnup | grep -E '127.0.0.1:77[0-9]+ ' | grep python3").output
+            return lines.split(separator: "\n").map { line in
+                let words = line.split(separator: " ")
+                return "\(words[0]) \(words[4]) \(words.last ?? "")"
+            }.sorted()
+        }
+
+        /// A well-behaved guest comes next: within `servedWithin` its listener is mirrored, and works; and it
+        /// goes on working while `body` lets the hostile guest do its abuse beside it.
+        private func serveWell(
+            _ lab: Lab, after name: String, beside body: () throws -> Void
+        ) throws {
             try lab.startAgent()
+            defer { lab.agent.stop() }
             do {
                 // Its mirror may be there from the time before: what counts is that it works.
-                try lab.wait("the good listener to answer", within: 15) {
-                    (try? lab.script(.host, "tcp_client.py", ["127.0.0.1", "9000", "echo"])) != nil
+                try lab.wait("the good listener to answer", within: Self.servedWithin) {
+                    lab.echoes(.host, 9000)
                 }
+                try lab.wait("the good guest's session") { try lab.status().session == "up" }
             } catch {
                 Issue.record("after \(name): \(error)")
+                return
             }
-            lab.agent.stop()
+            let guest = try lab.status().guest?.instance
+            let within = Int(Sanitizer.timeBound(Double(Self.answerWithin)))
+            let asking = try lab.python(
+                .host, "ask.py", ["127.0.0.1", "9000", "100", "\(within)"])
+            try body()
+            asking.signal(SIGTERM)
+            let answered = try asking.wait(within: Double(within) + 3).output
+            #expect(answered.contains("all answered"), "\(name), beside: \(answered)")
+            // It was the same session all the time.
+            #expect(try lab.status().guest?.instance == guest, "\(name): the good guest was displaced")
+            print("hostile \(name), beside: \(answered.split(separator: "\n").last ?? "")")
         }
     }
 }

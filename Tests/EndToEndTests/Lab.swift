@@ -36,6 +36,9 @@ final class Lab {
     static let programs = URL(filePath: #filePath).deletingLastPathComponent()
         .appending(path: "Programs").path
     nonisolated(unsafe) private static var counter = 0
+    /// `twinport host` and `twinport-agent` as a shell calls them, for programs that a test starts itself.
+    static let helperCommand = "\(programPath) host\(Sanitizer.flag)"
+    static let agentCommand = "\(agentPath)\(Sanitizer.flag)"
 
     let directory: String
     private let names: [Machine: String]
@@ -103,6 +106,7 @@ final class Lab {
     func close() {
         for program in running.reversed() { program.stop() }
         for name in names.values { _ = try? Self.shell("ip netns del \(name)") }
+        for report in Sanitizer.newReports() { Issue.record("a sanitizer's report: \(report)") }
         try? FileManager.default.removeItem(atPath: directory)
     }
 
@@ -138,7 +142,7 @@ final class Lab {
         helper = try start(
             .host,
             sh: Self.mountTracing
-                + "\(prefix) \(Self.binaries)/twinport host --settings \(settingsPath) "
+                + "\(prefix) \(Self.helperCommand) --settings \(settingsPath) "
                 + "--control \(controlPath) --log-level \(hostLogLevel)")
         try wait("the helper's control socket") { (try? self.status()) != nil }
     }
@@ -151,7 +155,7 @@ final class Lab {
     func startAgent(_ prefix: String = "exec", via path: String? = nil) throws {
         agent = try start(
             .guest,
-            sh: Self.mountTracing + "\(prefix) \(Self.binaries)/twinport-agent "
+            sh: Self.mountTracing + "\(prefix) \(Self.agentCommand) "
                 + "--connect unix://\(path ?? tunnelPath) --log-level \(hostLogLevel)")
     }
 
@@ -164,7 +168,9 @@ final class Lab {
 
     /// `twinport ARGUMENTS` on the host.
     func twinport(_ arguments: [String]) throws -> Outcome {
-        try run(.host, ["\(Self.binaries)/twinport"] + arguments)
+        let isHelper = arguments.first == "host" && Sanitizer.isOn
+        return try run(
+            .host, [Self.programPath] + arguments + (isHelper ? ["--no-sandbox"] : []))
     }
 
     func status() throws -> StatusReport {
@@ -271,7 +277,7 @@ final class Lab {
     func wait(
         _ what: String, within seconds: Double = 5, _ condition: () throws -> Bool
     ) throws {
-        let deadline = Date().addingTimeInterval(seconds)
+        let deadline = Date().addingTimeInterval(Sanitizer.timeBound(seconds))
         while Date() < deadline {
             if try condition() { return }
             usleep(20_000)

@@ -65,7 +65,7 @@ final class Running {
     /// Waits for the end; a program that takes longer is ended.
     @discardableResult
     func wait(within seconds: Double) throws -> Outcome {
-        let deadline = Date().addingTimeInterval(seconds)
+        let deadline = Date().addingTimeInterval(Sanitizer.timeBound(seconds))
         while isRunning, Date() < deadline { usleep(1_000) }
         guard let status else {
             stop()

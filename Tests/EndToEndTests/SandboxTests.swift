@@ -3,7 +3,10 @@ import Testing
 
 extension EndToEnd {
     /// What both programs give up when they start.
-    @Suite(.serialized) struct Sandboxes {
+    @Suite(
+        .serialized,
+        .disabled(if: Sanitizer.isOn, "a sanitizer cannot report from within the sandbox"))
+    struct Sandboxes {
         /// A line of /proc/PID/status of every thread, as a set: all threads must agree.
         private func field(_ name: String, _ pid: Int32) -> Set<String> {
             let tasks =

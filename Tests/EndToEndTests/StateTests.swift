@@ -7,8 +7,6 @@ extension EndToEnd {
             try Lab.with { lab in
                 _ = try lab.python(.guest, "listen.py", ["tcp", "10.77.1.1", "9000"])
                 _ = try lab.python(.guest, "listen.py", ["udp", "0.0.0.0", "5353"])
-                // A resolver's socket: unconnected, on an ephemeral port, gone in a moment.
-                _ = try lab.python(.guest, "listen.py", ["udp", "0.0.0.0", "45000"])
                 _ = try lab.start(
                     .guest,
                     sh:
@@ -23,6 +21,8 @@ extension EndToEnd {
                         $0.protocol == "raw" && $0.state == "unsupported" && $0.reason == "raw"
                     }
                 }
+                // A resolver's socket: unconnected, on an ephemeral port, gone in a moment.
+                _ = try lab.python(.guest, "listen.py", ["udp", "0.0.0.0", "45000"])
                 #expect(try lab.port("0.0.0.0:45000", "udp") == nil)
                 // After two seconds it is a server, not a client.
                 try lab.wait("0.0.0.0:45000", "udp", within: 6)

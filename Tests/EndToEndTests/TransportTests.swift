@@ -26,7 +26,7 @@ extension EndToEnd {
                     try lab.start(
                         .guest,
                         sh:
-                            "exec \(Lab.agentPath) --connect tcp://127.0.0.1:7071 --key \(agentKey ?? key)"
+                            "exec \(Lab.agentCommand) --connect tcp://127.0.0.1:7071 --key \(agentKey ?? key)"
                             .replacing("OTHER", with: other))
                 }
             }
@@ -89,7 +89,7 @@ extension EndToEnd {
                 #expect(try String(contentsOfFile: key, encoding: .utf8) == before)
                 try lab.sh(.host, "chmod 644 \(key)")
                 let agent = try lab.sh(
-                    .guest, "exec \(Lab.agentPath) --connect tcp://127.0.0.1:7 --key \(key)")
+                    .guest, "exec \(Lab.agentCommand) --connect tcp://127.0.0.1:7 --key \(key)")
                 #expect(agent.code == 2 && agent.output.contains("chmod 600"))
             }
         }
@@ -113,13 +113,13 @@ extension EndToEnd {
                 let helper = try lab.start(
                     .host,
                     sh:
-                        "\(environment) exec \(Lab.programPath) host --settings \(lab.settingsPath) "
+                        "\(environment) exec \(Lab.helperCommand) --settings \(lab.settingsPath) "
                         + "--control \(lab.controlPath)")
                 try lab.wait("the helper to be ready") { log.output.contains("READY=1") }
                 _ = try lab.twinport(["status", "--control", lab.controlPath])
                 let agent = try lab.start(
                     .guest,
-                    sh: "\(environment) exec \(Lab.agentPath) --connect unix://\(lab.tunnelPath)")
+                    sh: "\(environment) exec \(Lab.agentCommand) --connect unix://\(lab.tunnelPath)")
                 try lab.wait("both to be connected") {
                     log.output.components(separatedBy: "STATUS=Connected to").count == 3
                 }

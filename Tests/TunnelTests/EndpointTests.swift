@@ -108,6 +108,23 @@ private final class Caller {
     }
 
     func leave() { socket = nil }
+
+    /// How many frames of a kind came since the last call.
+    func frames(ofKind kind: UInt8) throws -> Int {
+        let buffer = IOBuffer(capacity: 65_536)
+        while let count = try socket?.read(into: buffer), count > 0 {}
+        var found = 0
+        buffer.withReadable { bytes in
+            var at = 0
+            while at + 8 <= bytes.count {
+                if bytes[at] == kind { found += 1 }
+                let size =
+                    Int(bytes[at + 1]) | Int(bytes[at + 2]) << 8 | Int(bytes[at + 3]) << 16
+                at += 8 + size
+            }
+        }
+        return found
+    }
 }
 
 @Suite struct EndpointTests {
@@ -162,5 +179,27 @@ private final class Caller {
         #expect(try callers.filter { try $0.isClosed() }.count < 60 - 8)
         door.turns(10)
         #expect(try callers.filter { try $0.isClosed() }.count >= 60 - 8)
+    }
+
+    @Test func `newcomers without number do not make us flood the live peer`() throws {
+        let door = try Door()
+        defer { door.close() }
+        let first = try door.connect()
+        try first.sayHello()
+        door.turns()
+        #expect(door.live != nil)
+        let start = door.loop.now
+        for _ in 0..<300 {
+            let newcomer = try door.connect()
+            try newcomer.sayHello()
+            door.turns(2)
+            newcomer.leave()
+            door.turns(2)
+        }
+        let seconds = Int(door.loop.now - start) / 1_000
+        // A peer takes a hundred PINGs at once, and ends the session at more.
+        let pings = try first.frames(ofKind: 0x20)
+        #expect(pings >= 1 && pings <= 1 + seconds)
+        #expect(door.live?.isEnded == false && door.ups == 1)
     }
 }

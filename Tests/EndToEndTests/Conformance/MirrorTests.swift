@@ -127,5 +127,61 @@ extension EndToEnd {
                 }
             }
         }
+
+        @Test func `the control API is back as soon as there are descriptors again, and leaks none`()
+            throws
+        {
+            try Lab.with { lab in
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])
+                try lab.wait("127.0.0.1:9000")
+                let pid = try lab.status().pid
+                let command = "\(Lab.programPath) status --control \(lab.controlPath)"
+                usleep(500_000)
+                let before = lab.helper.descriptors
+                for _ in 0..<5 {
+                    // Not one more descriptor, whatever is closed meanwhile.
+                    try lab.sh(.host, "prlimit --pid \(pid) --nofile=3:20000")
+                    let end = Date().addingTimeInterval(1.5)
+                    var refused = 0
+                    while Date() < end {
+                        let outcome = try lab.sh(.host, "timeout 0.3 \(command)")
+                        if outcome.code != 0 { refused += 1 }
+                    }
+                    #expect(refused > 0, "the limit did not bite")
+                    try lab.sh(.host, "prlimit --pid \(pid) --nofile=20000:20000")
+                    try lab.wait("the control API", within: 2) {
+                        try lab.sh(.host, "timeout 1 \(command)").code == 0
+                    }
+                    #expect(lab.echoes(.host, 9000))
+                }
+                #expect(try lab.status().pid == pid)
+                try lab.wait("as many descriptors as before") { lab.helper.descriptors <= before }
+            }
+        }
+
+        @Test func `a crowd at the control socket keeps nobody out for long`() throws {
+            try Lab.with(start: false) { lab in
+                try lab.startHelper("ulimit -n 200; exec")
+                try lab.startAgent()
+                try lab.waitForSession()
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])
+                try lab.wait("127.0.0.1:9000")
+                usleep(500_000)
+                let before = lab.helper.descriptors
+                let crowd = try lab.python(
+                    .host, "control_crowd.py", [lab.controlPath, "400", "3"])
+                // What does not go through the control API goes on.
+                for _ in 0..<3 { #expect(lab.echoes(.host, 9000)) }
+                _ = try crowd.wait(within: 10)
+                try lab.wait("the control API", within: 2) {
+                    try lab.sh(
+                        .host,
+                        "timeout 1 \(Lab.programPath) status --control \(lab.controlPath)"
+                    ).code == 0
+                }
+                #expect(try lab.status().pid == lab.helper.pid)
+                try lab.wait("as many descriptors as before") { lab.helper.descriptors <= before }
+            }
+        }
     }
 }
