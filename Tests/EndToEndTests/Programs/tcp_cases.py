@@ -93,11 +93,12 @@ def goes_dead(s):
 
 def outstanding(s):
     """How many bytes the other end's kernel does not take."""
-    for _ in range(30):
+    # Looked at often: some cases fill megabytes of buffers with this between two writes.
+    for _ in range(150):
         count = struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, bytes(4)))[0]
         if count == 0:
             break
-        time.sleep(0.01)
+        time.sleep(0.002)
     return count
 
 
