@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 
 kind, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 mode = sys.argv[4] if len(sys.argv) > 4 else "echo"
@@ -60,8 +61,6 @@ def serve(c):
                     c.sendall(chunk)
             except OSError as e:
                 print("source ended", type(e).__name__)
-        elif "hold" in mode:
-            threading.Event().wait()
         else:
             while data := c.recv(65536):
                 c.sendall(data)
@@ -73,8 +72,17 @@ def serve(c):
 if kind == "tcp":
     s.listen(512)
     print("ready")
+    held = []
     while True:
-        c, _ = s.accept()
+        try:
+            c, _ = s.accept()
+        except OSError:
+            # Out of descriptors: whoever waits goes on waiting.
+            time.sleep(0.1)
+            continue
+        if "hold" in mode:
+            held.append(c)
+            continue
         threading.Thread(target=serve, args=(c,), daemon=True).start()
 else:
     print("ready")
