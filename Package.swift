@@ -129,6 +129,7 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testing),
         tests("AddressesTests", ["Addresses", "TestSupport"]),
         tests("EventLoopTests", ["EventLoop"]),
+        tests("PosixTests", ["Posix"]),
         tests("ListenersTests", ["Addresses", "Listeners", "TestSupport"]),
         tests(
             "MirroringTests",

@@ -15,12 +15,13 @@ public enum SystemFiles {
     public static func names(in path: String) -> [String] {
         guard let directory = unsafe opendir(path) else { return [] }
         defer { _ = unsafe closedir(directory) }
+        guard let nameOffset = MemoryLayout<dirent>.offset(of: \.d_name) else { return [] }
         var names: [String] = []
         while let entry = unsafe readdir(directory) {
-            let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { bytes in
-                unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            names.append(name)
+            // In place: the entry ends with its name, far short of what its type says as a rule, and the last
+            // one ends where the C library's buffer does.
+            let name = unsafe UnsafeRawPointer(entry).advanced(by: nameOffset)
+            names.append(unsafe String(cString: name.assumingMemoryBound(to: CChar.self)))
         }
         return names
     }

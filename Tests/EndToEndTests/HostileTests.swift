@@ -106,7 +106,8 @@ extension EndToEnd {
         /// The host's own listeners and who has them: a mirror must not take one's place.
         private func ownListeners(_ lab: Lab) throws -> [String] {
             let lines = try lab.sh(
-                .host, "ss -Hltnup | grep -E '127.0.0.1:77[0-9]+ ' | grep python3").output
+                .host, "ss -Hltnup | grep -E '127.0.0.1:77[0-9]+ ' | grep python3"
+            ).output
             return lines.split(separator: "\n").map { line in
                 let words = line.split(separator: " ")
                 return "\(words[0]) \(words[4]) \(words.last ?? "")"
@@ -139,7 +140,8 @@ extension EndToEnd {
             let answered = try asking.wait(within: Double(within) + 3).output
             #expect(answered.contains("all answered"), "\(name), beside: \(answered)")
             // It was the same session all the time.
-            #expect(try lab.status().guest?.instance == guest, "\(name): the good guest was displaced")
+            #expect(
+                try lab.status().guest?.instance == guest, "\(name): the good guest was displaced")
             print("hostile \(name), beside: \(answered.split(separator: "\n").last ?? "")")
         }
     }

@@ -162,7 +162,10 @@ extension EndToEnd {
                     sh:
                         "ulimit -n 200; exec \(Lab.programPath) host --settings \(lab.settingsPath) "
                         + "--control \(lab.controlPath)")
-                try lab.wait("the helper") { (try? lab.status()) != nil }
+                // Known before the guest comes, which looks for it once.
+                try lab.wait("the listener to be known") {
+                    (try? lab.port("127.0.0.1:7701")) != nil
+                }
                 let hostile = try lab.start(
                     .guest,
                     [

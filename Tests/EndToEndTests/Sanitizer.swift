@@ -29,7 +29,9 @@ enum Sanitizer {
         let new = files.filter { known.insert($0).inserted }
         return new.map { file in
             let text = try? String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8)
-            let title = text?.split(separator: "\n").first { $0.contains("SUMMARY") || $0.contains("ERROR") }
+            let title = text?.split(separator: "\n").first {
+                $0.contains("SUMMARY") || $0.contains("ERROR")
+            }
             return "\(file): \(title ?? "")"
         }
     }

@@ -128,7 +128,8 @@ extension EndToEnd {
             }
         }
 
-        @Test func `the control API is back as soon as there are descriptors again, and leaks none`()
+        @Test
+        func `the control API is back as soon as there are descriptors again, and leaks none`()
             throws
         {
             try Lab.with { lab in
@@ -138,24 +139,34 @@ extension EndToEnd {
                 let command = "\(Lab.programPath) status --control \(lab.controlPath)"
                 usleep(500_000)
                 let before = lab.helper.descriptors
-                for _ in 0..<5 {
-                    // Not one more descriptor, whatever is closed meanwhile.
-                    try lab.sh(.host, "prlimit --pid \(pid) --nofile=3:20000")
-                    let end = Date().addingTimeInterval(1.5)
-                    var refused = 0
-                    while Date() < end {
-                        let outcome = try lab.sh(.host, "timeout 0.3 \(command)")
-                        if outcome.code != 0 { refused += 1 }
+                // libdispatch looks at its own threads in /proc every now and then, and ends the program when it
+                // has no descriptor for that (_dispatch_workq_monitor_pools). Nothing but a limit that is lowered
+                // under a running helper makes the want last so long: flows, mirrors and greetings leave 64.
+                nonisolated(unsafe) let helper = lab.helper!
+                try withKnownIssue("libdispatch ends the program", isIntermittent: true) {
+                    for _ in 0..<5 {
+                        // Not one more descriptor, whatever is closed meanwhile.
+                        try lab.sh(.host, "prlimit --pid \(pid) --nofile=3:20000")
+                        let end = Date().addingTimeInterval(1.5)
+                        var refused = 0
+                        while Date() < end {
+                            let outcome = try lab.sh(.host, "timeout 0.3 \(command)")
+                            if outcome.code != 0 { refused += 1 }
+                        }
+                        #expect(refused > 0, "the limit did not bite")
+                        try lab.sh(.host, "prlimit --pid \(pid) --nofile=20000:20000")
+                        try lab.wait("the control API", within: 2) {
+                            try lab.sh(.host, "timeout 1 \(command)").code == 0
+                        }
+                        #expect(lab.echoes(.host, 9000))
                     }
-                    #expect(refused > 0, "the limit did not bite")
-                    try lab.sh(.host, "prlimit --pid \(pid) --nofile=20000:20000")
-                    try lab.wait("the control API", within: 2) {
-                        try lab.sh(.host, "timeout 1 \(command)").code == 0
+                    #expect(try lab.status().pid == pid)
+                    try lab.wait("as many descriptors as before") {
+                        lab.helper.descriptors <= before
                     }
-                    #expect(lab.echoes(.host, 9000))
+                } matching: { _ in
+                    !helper.isRunning
                 }
-                #expect(try lab.status().pid == pid)
-                try lab.wait("as many descriptors as before") { lab.helper.descriptors <= before }
             }
         }
 
@@ -170,17 +181,27 @@ extension EndToEnd {
                 let before = lab.helper.descriptors
                 let crowd = try lab.python(
                     .host, "control_crowd.py", [lab.controlPath, "400", "3"])
-                // What does not go through the control API goes on.
-                for _ in 0..<3 { #expect(lab.echoes(.host, 9000)) }
-                _ = try crowd.wait(within: 10)
-                try lab.wait("the control API", within: 2) {
-                    try lab.sh(
-                        .host,
-                        "timeout 1 \(Lab.programPath) status --control \(lab.controlPath)"
-                    ).code == 0
+                // With a sanitizer it lasts long enough for what is said above.
+                nonisolated(unsafe) let helper = lab.helper!
+                try withKnownIssue("libdispatch ends the program", isIntermittent: true) {
+                    // What does not go through the control API goes on.
+                    for _ in 0..<3 { #expect(lab.echoes(.host, 9000)) }
+                    _ = try crowd.wait(within: 10)
+                    try lab.wait("the control API", within: 2) {
+                        try lab.sh(
+                            .host,
+                            "timeout 1 \(Lab.programPath) status --control \(lab.controlPath)"
+                        ).code == 0
+                    }
+                    #expect(try lab.status().pid == lab.helper.pid)
+                    try lab.wait("as many descriptors as before") {
+                        lab.helper.descriptors <= before
+                    }
+                } when: {
+                    Sanitizer.isOn
+                } matching: { _ in
+                    !helper.isRunning
                 }
-                #expect(try lab.status().pid == lab.helper.pid)
-                try lab.wait("as many descriptors as before") { lab.helper.descriptors <= before }
             }
         }
     }
