@@ -54,3 +54,9 @@ void ckernel_keep_freed_memory(int kept, int largest) {
     (void)kept, (void)largest;
 #endif
 }
+
+void ckernel_return_freed_memory(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}

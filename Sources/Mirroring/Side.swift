@@ -56,6 +56,8 @@ public final class Side {
     /// How long mirrors stay bound without a session, in milliseconds.
     static let outageGrace: UInt64 = 10_000
     private static let acceptPause: UInt64 = 100
+    /// What is worth giving back to the kernel, in bytes.
+    private static let muchHeld: UInt64 = 8 << 20
 
     let loop: Loop
     /// The inodes of our own sockets.
@@ -73,6 +75,8 @@ public final class Side {
     let flows = FlowTable()
     /// What UDP flows have waiting for the tunnel.
     let queued = DatagramBudget()
+    /// The most that received bytes took since memory was last given back.
+    private var heldPeak: UInt64 = 0
     private let descriptorLimit = Machine.descriptorLimit
     let datagrams = DatagramBatch()
     private var sweeper: Timer?
@@ -117,6 +121,17 @@ public final class Side {
     private func sweep() {
         flows.sweep(now: loop.now)
         limitLog.report(counterSnapshot, now: loop.now, to: log.log)
+        returnMemory()
+    }
+
+    /// After flows held much and no longer do, gives what they held back to the kernel: the allocator alone
+    /// keeps it for as long as anything newer lies behind it.
+    private func returnMemory() {
+        let held = session?.heldBytes ?? 0
+        heldPeak = max(heldPeak, session?.takeHeldPeak() ?? 0)
+        guard heldPeak >= Self.muchHeld, held <= heldPeak / 2 else { return }
+        heldPeak = held
+        Machine.returnFreedMemory()
     }
 
     /// Ends all flows and mirrors.
@@ -345,6 +360,7 @@ extension Side: SessionDelegate {
     public func session(_ session: Session, ended end: SessionEnd) {
         guard session === self.session else { return }
         counters.flowsOverMemory += session.streamsOverBudget
+        heldPeak = max(heldPeak, session.takeHeldPeak())
         self.session = nil
         mirrors.sessionLost()
         offers.sessionLost()

@@ -66,6 +66,12 @@ public enum Machine {
         ckernel_keep_freed_memory(4 << 20, 1 << 20)
     }
 
+    /// Gives freed memory back to the kernel, also what lies between blocks that are in use. Takes
+    /// milliseconds after a burst of hundreds of MiB.
+    public static func returnFreedMemory() {
+        ckernel_return_freed_memory()
+    }
+
     /// This process's number.
     public static var processID: Int32 { getpid() }
 

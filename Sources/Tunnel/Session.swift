@@ -164,6 +164,12 @@ public final class Session {
     /// How many streams are open.
     public var streamCount: Int { opened.count + accepted.count }
 
+    /// How many received bytes wait for applications now.
+    public var heldBytes: UInt64 { budget.held }
+
+    /// The most received bytes that waited for applications since the last call.
+    public func takeHeldPeak() -> UInt64 { budget.takePeak() }
+
     /// Hands the session to another delegate: the handshake's owner gives it to its user.
     public func adopt(_ delegate: any SessionDelegate) {
         self.delegate = delegate

@@ -6,7 +6,7 @@ import Testing
 private let abuses: [(name: String, allowance: Double)] = [
     ("silent", 0), ("garbage", 0), ("greetings", 0), ("dribble", 0), ("pings", 0), ("windows", 0),
     ("extensions", 0), ("empty_data", 0), ("open_reset", 0), ("listeners", 0), ("one_port", 0),
-    ("unentitled", 0), ("past_credit", 0), ("hoard", 256), ("crumbs", 0), ("deaf", 64),
+    ("unentitled", 0), ("past_credit", 0), ("hoard", 512), ("crumbs", 0), ("deaf", 64),
     ("datagrams", 64), ("nonsense", 0),
 ]
 
@@ -59,6 +59,9 @@ extension EndToEnd {
                     let bound = Sanitizer.memoryBound(2 * idle + abuse.allowance)
                     let peak = try suffer(abuse.name, lab)
                     #expect(peak <= bound, "\(abuse.name): \(peak) MiB, \(idle) idle")
+                    try lab.wait("\(abuse.name): memory to be given back", within: 3) {
+                        try rssMiB(lab) <= Sanitizer.memoryBound(2 * idle)
+                    }
                     #expect(try lab.status().pid == pid, "\(abuse.name): the helper ended")
                     try serveWell(lab, after: abuse.name) {
                         let peak = try suffer(abuse.name, lab)
@@ -91,7 +94,9 @@ extension EndToEnd {
                 let took = Date().timeIntervalSince(start)
                 #expect(took < Sanitizer.timeBound(5), "\(name): status took \(took) s")
                 // Ports that were advertised, never one of the kernel's choice.
-                let others = try listening(lab).subtracting(Self.mayListen)
+                // Seen twice: a UDP socket has its port a moment before it is connected.
+                var others = try listening(lab).subtracting(Self.mayListen)
+                if !others.isEmpty { others.formIntersection(try listening(lab)) }
                 #expect(others.isEmpty, "\(name): the helper listens on \(others)")
                 #expect(try ownListeners(lab) == own, "\(name): the host's own listeners")
                 usleep(100_000)

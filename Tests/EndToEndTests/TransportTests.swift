@@ -119,7 +119,8 @@ extension EndToEnd {
                 _ = try lab.twinport(["status", "--control", lab.controlPath])
                 let agent = try lab.start(
                     .guest,
-                    sh: "\(environment) exec \(Lab.agentCommand) --connect unix://\(lab.tunnelPath)")
+                    sh: "\(environment) exec \(Lab.agentCommand) --connect unix://\(lab.tunnelPath)"
+                )
                 try lab.wait("both to be connected") {
                     log.output.components(separatedBy: "STATUS=Connected to").count == 3
                 }

@@ -69,5 +69,8 @@ int ckernel_forbid_writing(void);
 /// mallopt(3): blocks up to `largest` bytes come from the heap, and so many freed bytes stay at its end.
 /// Nothing where the C library is not glibc.
 void ckernel_keep_freed_memory(int kept, int largest);
+/// malloc_trim(3): gives every page back that holds nothing, wherever it lies. Nothing where the C library is not
+/// glibc.
+void ckernel_return_freed_memory(void);
 
 #endif
