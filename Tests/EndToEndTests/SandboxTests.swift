@@ -170,7 +170,7 @@ extension EndToEnd {
                     .guest,
                     [
                         Lab.path(of: "python3"), "-u", "\(Lab.programs)/hostile.py", lab.tunnelPath,
-                        "2", "hoard",
+                        "5", "hoard",
                     ])
                 var refused: UInt64 = 0
                 while hostile.isRunning {
