@@ -156,7 +156,8 @@ extension EndToEnd {
                         #expect(refused > 0, "the limit did not bite")
                         try lab.sh(.host, "prlimit --pid \(pid) --nofile=20000:20000")
                         try lab.wait("the control API", within: 2) {
-                            try lab.sh(.host, "timeout 1 \(command)").code == 0
+                            try lab.sh(.host, "timeout \(Sanitizer.timeBound(1)) \(command)").code
+                                == 0
                         }
                         #expect(lab.echoes(.host, 9000))
                     }
@@ -190,7 +191,7 @@ extension EndToEnd {
                     try lab.wait("the control API", within: 2) {
                         try lab.sh(
                             .host,
-                            "timeout 1 \(Lab.programPath) status --control \(lab.controlPath)"
+                            "timeout \(Sanitizer.timeBound(1)) \(Lab.programPath) status --control \(lab.controlPath)"
                         ).code == 0
                     }
                     #expect(try lab.status().pid == lab.helper.pid)

@@ -137,8 +137,9 @@ extension EndToEnd {
                 print(
                     "load: \(outcome.output.dropLast()): \(flows) flows, descriptors \(descriptors), MiB \(memory)"
                 )
-                // One flow per source up to 4,096; the oldest made room.
-                #expect(flows > 3_000 && flows <= 4_096)
+                // One flow per source up to 4,096; the oldest made room. With a sanitizer most datagrams are
+                // dropped by the kernel, before there is a flow.
+                #expect(flows > (Sanitizer.isOn ? 0 : 3_000) && flows <= 4_096)
                 #expect(descriptors.0 < 4_400 && descriptors.1 < 4_400)
                 #expect(max(memory.0, memory.1) <= Sanitizer.memoryBound(100))
                 // What the kernel still holds of the flood comes first.
