@@ -73,7 +73,7 @@ public final class TunnelEndpoint {
     private var candidate: Candidate?
     private var live: Session?
     private var liveSince: UInt64 = 0
-    /// When the live session was last asked for a sign of life.
+    /// When the live session was last asked for a sign of life: it is alive when it has been heard since.
     private var probedAt: UInt64?
     private var isClosed = false
 
@@ -88,7 +88,6 @@ public final class TunnelEndpoint {
     private struct Candidate {
         let session: Session
         let hello: Hello
-        let probedAt: UInt64
     }
 
     /// Prepares an endpoint; nothing happens before ``start()``.
@@ -237,17 +236,16 @@ public final class TunnelEndpoint {
         guard candidate == nil, !session.hasGreeted else {
             return session.end(SessionEnd(.busy, "another guest is connecting"))
         }
-        candidate = Candidate(session: session, hello: hello, probedAt: probe(live))
+        // First: asking may find the live session dead, and the candidate then takes its place.
+        candidate = Candidate(session: session, hello: hello)
+        probe(live)
     }
 
     /// Asks the live session for a sign of life, unless that was done within the last second.
-    ///
-    /// - Returns: When it was asked: it is alive when it has been heard since.
-    private func probe(_ live: Session) -> UInt64 {
-        if let probedAt, loop.now < probedAt + Self.probeWithin { return probedAt }
+    private func probe(_ live: Session) {
+        if let probedAt, loop.now < probedAt + Self.probeWithin { return }
         probedAt = loop.now
         live.probe()
-        return loop.now
     }
 
     fileprivate func failed(_ session: Session, _ end: SessionEnd) {
@@ -285,10 +283,10 @@ public final class TunnelEndpoint {
 
     /// Decides between the live session and a newcomer, once the live one had its second to answer.
     private func judgeCandidate() {
-        guard let candidate, let live else { return }
-        if live.lastHeard >= candidate.probedAt {
+        guard let candidate, let live, let probedAt else { return }
+        if live.lastHeard >= probedAt {
             candidate.session.end(SessionEnd(.busy, "another guest is connected and alive"))
-        } else if loop.now >= candidate.probedAt + Self.probeWithin {
+        } else if loop.now >= probedAt + Self.probeWithin {
             live.end(SessionEnd(.timeout, "it did not answer while a newcomer was waiting"))
         }
     }

@@ -109,21 +109,18 @@ private final class Caller {
 
     func leave() { socket = nil }
 
-    /// How many frames of a kind came since the last call.
-    func frames(ofKind kind: UInt8) throws -> Int {
+    /// How many frames of a type came since the last call.
+    func frames(_ type: FrameType) throws -> Int {
         let buffer = IOBuffer(capacity: 65_536)
         while let count = try socket?.read(into: buffer), count > 0 {}
-        var found = 0
-        buffer.withReadable { bytes in
-            var at = 0
-            while at + 8 <= bytes.count {
-                if bytes[at] == kind { found += 1 }
-                let size =
-                    Int(bytes[at + 1]) | Int(bytes[at + 2]) << 8 | Int(bytes[at + 3]) << 16
-                at += 8 + size
+        return try buffer.withReadable { bytes in
+            var decoder = FrameDecoder()
+            var (found, position) = (0, 0)
+            while case .frame(let header, _) = try decoder.next(in: bytes, from: &position) {
+                if header.type == type { found += 1 }
             }
+            return found
         }
-        return found
     }
 }
 
@@ -181,6 +178,22 @@ private final class Caller {
         #expect(try callers.filter { try $0.isClosed() }.count >= 60 - 8)
     }
 
+    @Test func `a newcomer is live at once when asking shows that the session before is dead`()
+        throws
+    {
+        let door = try Door()
+        defer { door.close() }
+        let first = try door.connect()
+        try first.sayHello()
+        door.turns()
+        let second = try door.connect()
+        // In this order: the greeting is looked at first, and the question is what meets the closed socket.
+        try second.sayHello()
+        first.leave()
+        door.turns()
+        #expect(door.ups == 2 && door.live?.isEnded == false)
+    }
+
     @Test func `newcomers without number do not make us flood the live peer`() throws {
         let door = try Door()
         defer { door.close() }
@@ -198,7 +211,7 @@ private final class Caller {
         }
         let seconds = Int(door.loop.now - start) / 1_000
         // A peer takes a hundred PINGs at once, and ends the session at more.
-        let pings = try first.frames(ofKind: 0x20)
+        let pings = try first.frames(.ping)
         #expect(pings >= 1 && pings <= 1 + seconds)
         #expect(door.live?.isEnded == false && door.ups == 1)
     }
