@@ -20,21 +20,26 @@ enum ContainerFinder {
         let byCgroup = SystemFiles.text("/proc/\(pid)/cgroup").flatMap(Container.init(cgroup:))
         if let byCgroup, byCgroup.id.isEmpty { return byCgroup }
         // The usual case; a container's mount table is long.
-        if let byCgroup, let name = name(of: byCgroup.id, folder: nil) {
+        if let byCgroup, let name = usualName(of: byCgroup.id) {
             return Container(id: byCgroup.id, name: name)
         }
         let home = SystemFiles.text("/proc/\(pid)/mountinfo").flatMap(Container.home)
-        guard let id = byCgroup?.id ?? home?.id else { return nil }
-        return Container(id: id, name: name(of: id, folder: home?.folder) ?? "")
+        if let byCgroup {
+            return Container(id: byCgroup.id, name: home.flatMap { name(in: $0.folder) } ?? "")
+        }
+        guard let home else { return nil }
+        return Container(id: home.id, name: usualName(of: home.id) ?? name(in: home.folder) ?? "")
     }
 
-    private static func name(of id: String, folder: String?) -> String? {
-        for folder in ["\(dockerRoot)/containers/\(id)", folder ?? ""] where !folder.isEmpty {
-            if let config = text("\(folder)/config.v2.json") {
-                return Container.name(dockerConfig: config)
-            }
-        }
-        return text(podmanList).flatMap { Container.name(podmanList: $0, id: id) }
+    /// The name, where runtimes keep it unless they are told another place.
+    private static func usualName(of id: String) -> String? {
+        name(in: "\(dockerRoot)/containers/\(id)")
+            ?? text(podmanList).flatMap { Container.name(podmanList: $0, id: id) }
+    }
+
+    /// The name, from Docker's folder of a container.
+    private static func name(in folder: String) -> String? {
+        text("\(folder)/config.v2.json").flatMap { Container.name(dockerConfig: $0) }
     }
 
     /// The container whose address a `docker-proxy` forwards to.

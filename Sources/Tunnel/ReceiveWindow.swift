@@ -7,20 +7,10 @@ struct ReceiveBudget: Equatable {
     static let maxHeld: UInt64 = 256 << 20
 
     fileprivate(set) var growth: UInt64
-    fileprivate(set) var held: UInt64 = 0 {
-        didSet { peak = max(peak, held) }
-    }
-    /// The most that was held since it was last asked for.
-    private(set) var peak: UInt64 = 0
+    fileprivate(set) var held: UInt64 = 0
 
     init(growth: UInt64 = Self.growth) {
         self.growth = growth
-    }
-
-    /// The most that was held since the last call.
-    mutating func takePeak() -> UInt64 {
-        defer { peak = held }
-        return peak
     }
 
     /// The initial window to offer on one more stream of ours beside `count` others: all of them

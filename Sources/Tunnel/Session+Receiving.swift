@@ -210,6 +210,7 @@ extension Session {
             throw SessionEnd(.protocolError, "DATA on a UDP stream")
         }
         let verdict = stream.window.receive(range.count, &budget)
+        heldPeak = max(heldPeak, budget.held)
         guard let handler = stream.handler else {
             // A stream that we reset: the peer may use up the credit it had, no more.
             if verdict != .fine { try rates.useless(now: clock()) }

@@ -107,6 +107,8 @@ public final class Session {
     var opened: StreamTable
     var accepted: StreamTable
     var budget = ReceiveBudget()
+    /// The most that ``budget`` held since ``takeHeldPeak()``.
+    var heldPeak: UInt64 = 0
     /// How many streams were reset because all together held too much.
     public internal(set) var streamsOverBudget: UInt64 = 0
 
@@ -168,7 +170,10 @@ public final class Session {
     public var heldBytes: UInt64 { budget.held }
 
     /// The most received bytes that waited for applications since the last call.
-    public func takeHeldPeak() -> UInt64 { budget.takePeak() }
+    public func takeHeldPeak() -> UInt64 {
+        defer { heldPeak = budget.held }
+        return heldPeak
+    }
 
     /// Hands the session to another delegate: the handshake's owner gives it to its user.
     public func adopt(_ delegate: any SessionDelegate) {

@@ -37,8 +37,8 @@ final class Lab {
         .appending(path: "Programs").path
     nonisolated(unsafe) private static var counter = 0
     /// `twinport host` and `twinport-agent` as a shell calls them, for programs that a test starts itself.
-    static let helperCommand = "\(programPath) host\(Sanitizer.flag)"
-    static let agentCommand = "\(agentPath)\(Sanitizer.flag)"
+    static let helperCommand = ([programPath, "host"] + Sanitizer.options).joined(separator: " ")
+    static let agentCommand = ([agentPath] + Sanitizer.options).joined(separator: " ")
 
     let directory: String
     private let names: [Machine: String]
@@ -168,9 +168,8 @@ final class Lab {
 
     /// `twinport ARGUMENTS` on the host.
     func twinport(_ arguments: [String]) throws -> Outcome {
-        let isHelper = arguments.first == "host" && Sanitizer.isOn
-        return try run(
-            .host, [Self.programPath] + arguments + (isHelper ? ["--no-sandbox"] : []))
+        let more = arguments.first == "host" ? Sanitizer.options : []
+        return try run(.host, [Self.programPath] + arguments + more)
     }
 
     func status() throws -> StatusReport {

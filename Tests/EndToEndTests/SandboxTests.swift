@@ -158,11 +158,7 @@ extension EndToEnd {
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "echo"])
                 // The helper has 140 descriptors, 64 of them not for flows: fewer are left than the flows whose windows
                 // fill all the memory that flows may have.
-                _ = try lab.start(
-                    .host,
-                    sh:
-                        "ulimit -n 140; exec \(Lab.programPath) host --settings \(lab.settingsPath) "
-                        + "--control \(lab.controlPath)")
+                try lab.startHelper("ulimit -n 140; exec")
                 // Known before the guest comes, which looks for it once.
                 try lab.wait("the listener to be known") {
                     (try? lab.port("127.0.0.1:7701")) != nil

@@ -14,7 +14,7 @@ enum Sanitizer {
     nonisolated(unsafe) private static var known: Set<String> = []
 
     /// What both programs are given in addition.
-    static let flag = isOn ? " --no-sandbox" : ""
+    static let options = isOn ? ["--no-sandbox"] : []
 
     /// What a program may occupy, in MiB.
     static func memoryBound(_ mebibytes: Double) -> Double { isOn ? .infinity : mebibytes }

@@ -49,7 +49,6 @@ import Wire
                     "seed \(generator.seed)")
             }
             for index in windows.indices { windows[index].release(&budget) }
-            _ = budget.takePeak()
             #expect(budget == ReceiveBudget(), "everything is given back, seed \(generator.seed)")
         }
     }

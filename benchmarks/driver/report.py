@@ -170,7 +170,7 @@ def markdown(result, names):
                       f"| {'nothing else' if row['kind'] == 'none' else format(row['count'], ',') + (' idle flows' if row['kind'] == 'flows' else ' mirrors')} | "
                       f"{row['p50']:.0f} | {row['p99']:.0f} | {row['helper_bytes'] / 2**20:.1f} | {row['agent_bytes'] / 2**20:.1f} |"
                       for row in result["growth"])]
-        each = growth_each(result["growth"])
+        each = result["growth_each"]
         if each:
             parts += ["RSS that each of them adds, bytes; the kernel's sockets are not in it:",
                       "| | helper | agent |\n|---|--:|--:|\n" + "\n".join(

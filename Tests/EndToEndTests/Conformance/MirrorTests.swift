@@ -128,6 +128,17 @@ extension EndToEnd {
             }
         }
 
+        private func controlAnswers(_ lab: Lab, within seconds: Double) throws -> Bool {
+            let command = "\(Lab.programPath) status --control \(lab.controlPath)"
+            return try lab.sh(.host, "timeout \(seconds) \(command)").code == 0
+        }
+
+        private func waitForControl(_ lab: Lab) throws {
+            try lab.wait("the control API", within: 2) {
+                try controlAnswers(lab, within: Sanitizer.timeBound(1))
+            }
+        }
+
         @Test
         func `the control API is back as soon as there are descriptors again, and leaks none`()
             throws
@@ -136,7 +147,6 @@ extension EndToEnd {
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])
                 try lab.wait("127.0.0.1:9000")
                 let pid = try lab.status().pid
-                let command = "\(Lab.programPath) status --control \(lab.controlPath)"
                 usleep(500_000)
                 let before = lab.helper.descriptors
                 // libdispatch looks at its own threads in /proc every now and then, and ends the program when it
@@ -150,15 +160,11 @@ extension EndToEnd {
                         let end = Date().addingTimeInterval(1.5)
                         var refused = 0
                         while Date() < end {
-                            let outcome = try lab.sh(.host, "timeout 0.3 \(command)")
-                            if outcome.code != 0 { refused += 1 }
+                            if try !controlAnswers(lab, within: 0.3) { refused += 1 }
                         }
                         #expect(refused > 0, "the limit did not bite")
                         try lab.sh(.host, "prlimit --pid \(pid) --nofile=20000:20000")
-                        try lab.wait("the control API", within: 2) {
-                            try lab.sh(.host, "timeout \(Sanitizer.timeBound(1)) \(command)").code
-                                == 0
-                        }
+                        try waitForControl(lab)
                         #expect(lab.echoes(.host, 9000))
                     }
                     #expect(try lab.status().pid == pid)
@@ -188,12 +194,7 @@ extension EndToEnd {
                     // What does not go through the control API goes on.
                     for _ in 0..<3 { #expect(lab.echoes(.host, 9000)) }
                     _ = try crowd.wait(within: 10)
-                    try lab.wait("the control API", within: 2) {
-                        try lab.sh(
-                            .host,
-                            "timeout \(Sanitizer.timeBound(1)) \(Lab.programPath) status --control \(lab.controlPath)"
-                        ).code == 0
-                    }
+                    try waitForControl(lab)
                     #expect(try lab.status().pid == lab.helper.pid)
                     try lab.wait("as many descriptors as before") {
                         lab.helper.descriptors <= before
