@@ -77,11 +77,12 @@ internal import CLibuv
         isClosed = true
         turnEnd?.close()
         turnEnd = nil
-        // Close callbacks of handles closed just now are still due.
-        for _ in 0..<8 where unsafe uv_loop_alive(raw) != 0 {
-            _ = unsafe uv_run(raw, UV_RUN_NOWAIT)
+        // Close callbacks of handles closed just now are still due, and so may be a `stat` of a file watch,
+        // which is on libuv's pool and cannot be taken back.
+        let deadline = Self.nanoseconds + 1_000_000_000
+        while unsafe uv_run(raw, UV_RUN_NOWAIT) != 0, Self.nanoseconds < deadline {
+            uv_sleep(1)
         }
-        _ = unsafe uv_run(raw, UV_RUN_NOWAIT)
         let status = unsafe uv_loop_close(raw)
         precondition(status == 0, "a handle outlived its loop")
     }

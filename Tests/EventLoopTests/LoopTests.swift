@@ -125,4 +125,47 @@ import Testing
         guardTimer.close()
         loop.close()
     }
+
+    @Test func `a file that is emptied and filled again changed once, when it is whole`() throws {
+        let path = "/tmp/twinport-filewatch-\(getpid())-filled"
+        let loop = try Loop()
+        let file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0o600)
+        defer {
+            close(file)
+            unlink(path)
+        }
+        #expect(write(file, "old", 3) == 3)
+        var seen: [off_t] = []
+        let watch = try FileWatch(loop: loop, path: path, interval: 10) {
+            seen.append(lseek(file, 0, SEEK_END))
+        }
+        let ticks = try EventLoop.Timer(loop: loop) {}
+        ticks.start(after: 1, every: 1)
+        func turn(for milliseconds: UInt64) {
+            let end = loop.now + milliseconds
+            while loop.now < end { loop.runOnce(waiting: true) }
+        }
+        turn(for: 50)
+        #expect(ftruncate(file, 0) == 0)
+        turn(for: 100)
+        #expect(pwrite(file, "newer", 5, 0) == 5)
+        turn(for: 300)
+        #expect(seen == [5])
+        #expect(ftruncate(file, 0) == 0)
+        turn(for: 1_000)
+        #expect(seen == [5, 0])
+        watch.close()
+        ticks.close()
+        loop.close()
+    }
+
+    @Test func `a loop closes while a file is being looked at`() throws {
+        for turns in 0..<40 {
+            let loop = try Loop()
+            let watch = try FileWatch(loop: loop, path: "/", interval: 1) {}
+            for _ in 0..<turns { loop.runOnce(waiting: true) }
+            watch.close()
+            loop.close()
+        }
+    }
 }
