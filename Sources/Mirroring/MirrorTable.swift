@@ -5,6 +5,7 @@ internal import Listeners
 internal import Logging
 internal import Posix
 internal import Sockets
+internal import Tunnel
 internal import Wire
 
 // # The mirror table
@@ -171,6 +172,7 @@ final class MirrorTable {
         guard entry.remote != nil, !entry.isReportQueued else { return }
         entry.isReportQueued = true
         reports.append(entry)
+        side.session?.askForControl()
     }
 
     // MARK: What makes a group settle again

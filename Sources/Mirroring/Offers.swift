@@ -60,7 +60,10 @@ final class Offers {
     // MARK: What the watcher says
 
     func apply(_ changes: ListenerChanges) {
-        if changes.isFirst { isComplete = true }
+        if changes.isFirst {
+            isComplete = true
+            session?.askForControl()
+        }
         for change in changes.changes {
             switch change {
             case .appeared(let listener): add(listener)
@@ -146,7 +149,10 @@ final class Offers {
         guard let number = offer.number else { return }
         byNumber[number] = nil
         offer.number = nil
-        if offer.isAdvertised { withdrawn.append(number) }
+        if offer.isAdvertised {
+            withdrawn.append(number)
+            session?.askForControl()
+        }
         offer.isAdvertised = false
     }
 
@@ -154,6 +160,7 @@ final class Offers {
         guard !offer.isQueued else { return }
         offer.isQueued = true
         queue.append(offer)
+        session?.askForControl()
     }
 
     // MARK: The session
@@ -179,20 +186,20 @@ final class Offers {
 
     /// Writes the next LISTENER or LISTENER_GONE.
     ///
-    /// - Returns: False when there is none, or the pace does not allow it now.
-    func writeNext(to writer: inout ByteWriter, of session: Session) -> Bool {
+    /// - Returns: What became of it; `later` when the pace does not allow it now.
+    func writeNext(to writer: inout ByteWriter, of session: Session) -> ControlTurn {
         while let offer = queue.first, !mayAdvertise(offer, session) {
             queue.removeFirst()
             offer.isQueued = false
         }
         guard !queue.isEmpty || !withdrawn.isEmpty else {
             syncIfDone(session)
-            return false
+            return .nothing
         }
-        guard pace.take(now: side.loop.now) else { return false }
+        guard pace.take(now: side.loop.now) else { return .later }
         if let number = withdrawn.popFirst() {
             Frames.writeGone(number, to: &writer)
-            return true
+            return .wrote
         }
         return writeFirstOffer(to: &writer)
     }
@@ -207,10 +214,10 @@ final class Offers {
         return false
     }
 
-    private func writeFirstOffer(to writer: inout ByteWriter) -> Bool {
+    private func writeFirstOffer(to writer: inout ByteWriter) -> ControlTurn {
         let offer = queue.removeFirst()
         offer.isQueued = false
-        guard let number = offer.number else { return false }
+        guard let number = offer.number else { return .later }
         offer.isAdvertised = true
         let listener = offer.listener
         ListenerMessage(
@@ -219,7 +226,7 @@ final class Offers {
             owner: listener.owner.map { "\($0.pid)/\($0.command)" } ?? "",
             container: listener.owner?.container?.text ?? ""
         ).write(to: &writer)
-        return true
+        return .wrote
     }
 
     private func withhold(_ offer: Offer) {

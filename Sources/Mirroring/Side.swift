@@ -85,8 +85,9 @@ public final class Side {
     private var acceptTimer: Timer?
     private(set) var isAcceptPaused = false
 
-    private(set) lazy var offers = Offers(side: self)
-    private(set) lazy var mirrors = MirrorTable(side: self)
+    /// Both are there from the end of `init` on, and refer back to this side.
+    private(set) var offers: Offers!
+    private(set) var mirrors: MirrorTable!
 
     /// Called after a session ended, so that the tunnel's owner looks for the next.
     public var onSessionEnd: (Session, SessionEnd) -> Void = { _, _ in }
@@ -106,6 +107,8 @@ public final class Side {
         self.log = PacedLog(log)
         tunnelLog = PacedLog(log, burst: 200, perSecond: 1)
         hasIPv6 = Socket.isIPv6Supported
+        offers = Offers(side: self)
+        mirrors = MirrorTable(side: self)
         sweeper = try Timer(loop: loop) { [unowned self] in sweep() }
         sweeper?.start(after: 1_000, every: 1_000)
         retryTimer = try Timer(loop: loop) { [unowned self] in mirrors.retry() }
@@ -348,10 +351,12 @@ extension Side: SessionDelegate {
     }
 
     /// Frames about listeners and mirrors, one at a time.
-    public func session(_ session: Session, writeControl writer: inout ByteWriter) -> Bool {
+    public func session(
+        _ session: Session, writeControl writer: inout ByteWriter
+    ) -> ControlTurn {
         if let report = mirrors.nextReport() {
             report.write(to: &writer)
-            return true
+            return .wrote
         }
         return offers.writeNext(to: &writer, of: session)
     }

@@ -60,7 +60,7 @@ extension Session {
         do {
             return try decoder.next(in: bytes, from: &position)
         } catch {
-            throw SessionEnd(wire: error, isGreeted: peer != nil)
+            throw SessionEnd(wire: error, isGreeted: isGreeted)
         }
     }
 
@@ -68,7 +68,7 @@ extension Session {
         _ header: FrameHeader, _ bytes: Span<UInt8>, _ payload: Range<Int>
     ) throws(SessionEnd) {
         guard let type = header.type else { return }
-        if peer == nil, type != .hello, type != .goAway {
+        if !isGreeted, type != .hello, type != .goAway {
             throw SessionEnd(.protocolError, "the first frame is not HELLO: is this Twinport?")
         }
         do {
@@ -78,7 +78,7 @@ extension Session {
                 try dispatchStream(type, header.stream, bytes, payload)
             }
         } catch let error as WireError {
-            throw SessionEnd(wire: error, isGreeted: peer != nil)
+            throw SessionEnd(wire: error, isGreeted: isGreeted)
         } catch let error as SessionEnd {
             throw error
         } catch {
@@ -107,7 +107,7 @@ extension Session {
     ) throws {
         try rates.session(now: clock())
         switch type {
-        case .ping: urgent.pong = try Frames.number(.ping, bytes, payload)
+        case .ping: waiting.urgent.pong = try Frames.number(.ping, bytes, payload)
         case .pong: _ = try Frames.number(.pong, bytes, payload)
         case .sync:
             _ = try Frames.number(.sync, bytes, payload)
@@ -202,7 +202,7 @@ extension Session {
     private func receiveData(
         _ number: UInt32, _ bytes: Span<UInt8>, _ range: Range<Int>
     ) throws(SessionEnd) {
-        guard peer != nil, let id = StreamID(rawValue: number) else {
+        guard isGreeted, let id = StreamID(rawValue: number) else {
             throw SessionEnd(.protocolError, "DATA before HELLO, or on slot 0")
         }
         guard let stream = try target(id, .data) else { return }
@@ -268,7 +268,7 @@ extension Session {
         stream.isBlocked = false
         guard stream.handler != nil, !stream.sentTerminal else { return }
         stream.isReady = true
-        ready.append(stream)
+        waiting.ready.append(stream)
     }
 
     private func receiveEnd(

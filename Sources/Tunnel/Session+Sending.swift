@@ -28,7 +28,7 @@ extension Session {
             return .waiting
         }
         stream.isReady = true
-        newlyReady.append(stream)
+        waiting.newlyReady.append(stream)
         return .queued
     }
 
@@ -37,33 +37,24 @@ extension Session {
     public func pump() {
         guard !isEnded else { return }
         do {
-            forgetEnded()
             for _ in 0..<Self.rounds {
                 if !outbox.isEmpty, try !flush() { return link.watchWritable(true) }
-                fillControl()
-                if !hasControl { fillData() }
+                fillOutbox()
                 // A flow may have ended the session inside its turn.
                 guard !isEnded else { return }
                 if outbox.isEmpty { return link.watchWritable(false) }
             }
             if !outbox.isEmpty { _ = try flush() }
-            link.watchWritable(!outbox.isEmpty || hasWork)
+            link.watchWritable(!outbox.isEmpty || !waiting.control.isEmpty || waiting.hasData)
         } catch {
             end(SessionEnd(.other, "the tunnel broke while writing: \(error)"))
         }
     }
 
-    /// Takes streams that ended out of the scheduler's queues, once they may be half of what is there. A
-    /// peer that keeps us busy with control would otherwise make the queues grow.
-    private func forgetEnded() {
-        guard ready.count + newlyReady.count > 2 * streamCount + 64 else { return }
-        ready.removeAll { $0.handler == nil }
-        newlyReady.removeAll { $0.handler == nil }
+    private func fillOutbox() {
+        if waiting.hasControl { fillControl() }
+        if waiting.hasData, waiting.control.isEmpty { fillData() }
     }
-
-    private var hasControl: Bool { !controlQueue.isEmpty }
-
-    private var hasWork: Bool { hasControl || !ready.isEmpty || !newlyReady.isEmpty }
 
     /// Writes the outbox.
     ///
@@ -97,38 +88,51 @@ extension Session {
     // MARK: Control
 
     private func fillControl() {
-        writer.clear()
-        writeUrgent()
-        outbox.append(writer.bytes)
-        while outbox.space >= Self.controlRoom, let stream = controlQueue.popFirst() {
-            writer.clear()
+        waiting.forgetEnded(streams: streamCount)
+        if !waiting.urgent.isEmpty { writeUrgent() }
+        while outbox.space >= Self.controlRoom, let stream = waiting.control.popFirst() {
             writeControl(of: stream)
-            outbox.append(writer.bytes)
+            takeWritten()
         }
-        guard peer != nil, let delegate else { return }
-        while outbox.space >= Self.controlRoom {
-            writer.clear()
-            guard delegate.session(self, writeControl: &writer) else { break }
-            outbox.append(writer.bytes)
-        }
-        writer.clear()
-        if let epoch = urgent.sync {
-            urgent.sync = nil
+        guard isGreeted else { return }
+        if waiting.isDelegateDue { askDelegate() }
+        if let epoch = waiting.urgent.sync {
+            waiting.urgent.sync = nil
             Frames.writeNumber(.sync, epoch, to: &writer)
-            outbox.append(writer.bytes)
+            takeWritten()
         }
     }
 
+    /// Moves what was written to the outbox.
+    private func takeWritten() {
+        outbox.append(writer.bytes)
+        writer.clear()
+    }
+
     private func writeUrgent() {
+        var urgent = waiting.urgent
         if urgent.hello { hello.write(to: &writer) }
         urgent.hello = false
         if let number = urgent.pong { Frames.writeNumber(.pong, number, to: &writer) }
         urgent.pong = nil
         if let number = urgent.ping { Frames.writeNumber(.ping, number, to: &writer) }
         urgent.ping = nil
-        if let policy = urgent.policy, peer != nil {
+        if let policy = urgent.policy, isGreeted {
             policy.write(to: &writer)
             urgent.policy = nil
+        }
+        waiting.urgent = urgent
+        takeWritten()
+    }
+
+    private func askDelegate() {
+        guard let delegate else { return waiting.isDelegateDue = false }
+        while outbox.space >= Self.controlRoom {
+            switch delegate.session(self, writeControl: &writer) {
+            case .wrote: takeWritten()
+            case .later: return
+            case .nothing: return waiting.isDelegateDue = false
+            }
         }
     }
 
@@ -155,7 +159,7 @@ extension Session {
     // MARK: Data
 
     private func fillData() {
-        while !isEnded, outbox.count < FrameHeader.maxData, let stream = nextReady() {
+        while !isEnded, outbox.count < FrameHeader.maxData, let stream = waiting.nextReady() {
             stream.isReady = false
             guard let handler = stream.handler, !stream.sentTerminal else { continue }
             guard let limit = turn(of: stream) else { continue }
@@ -166,10 +170,6 @@ extension Session {
             turnStart = nil
             if !isEnded { settle(stream, fill, headerAt: start) }
         }
-    }
-
-    private func nextReady() -> TunnelStream? {
-        newlyReady.popFirst() ?? ready.popFirst()
     }
 
     /// How many bytes a stream may send now; nil, and out of the queues, without credit.
@@ -197,7 +197,7 @@ extension Session {
         case .noRoom:
             outbox.truncate(to: start)
             stream.isReady = true
-            newlyReady.prepend(stream)
+            waiting.newlyReady.prepend(stream)
         case .nothing:
             outbox.truncate(to: start)
         case .end:
@@ -215,14 +215,13 @@ extension Session {
             return
         }
         stream.isReady = true
-        ready.append(stream)
+        waiting.ready.append(stream)
     }
 
     private func sendFin(on stream: TunnelStream) {
         stream.sentTerminal = true
-        writer.clear()
         Frames.writeFin(stream.id, to: &writer)
-        outbox.append(writer.bytes)
+        takeWritten()
         closeIfDone(stream)
     }
 }

@@ -43,7 +43,7 @@ extension Session {
         stream.pending.insert(control)
         guard !stream.isControlQueued else { return }
         stream.isControlQueued = true
-        controlQueue.append(stream)
+        waiting.control.append(stream)
     }
 
     /// Sends REFUSED or RESET as our last frame, unless a reset was sent already. The handler is let go:

@@ -46,12 +46,21 @@ public protocol SessionDelegate: AnyObject {
     func session(_ session: Session, asked policy: PolicyMessage)
     /// OPEN. The delegate gives the stream a handler, or refuses it, before it returns.
     func session(_ session: Session, opened stream: TunnelStream, _ message: OpenMessage)
-    /// There is room for control frames: write one about a listener or mirror.
-    ///
-    /// - Returns: False when there is none to write.
-    func session(_ session: Session, writeControl writer: inout ByteWriter) -> Bool
+    /// There is room for control frames: write one about a listener or mirror. Asked after
+    /// ``Session/askForControl()``.
+    func session(_ session: Session, writeControl writer: inout ByteWriter) -> ControlTurn
     /// The session is over. Every stream was told before.
     func session(_ session: Session, ended end: SessionEnd)
+}
+
+/// What a delegate did when there was room for one control frame.
+public enum ControlTurn: Equatable, Sendable {
+    /// It wrote one.
+    case wrote
+    /// It has one, and may not send it yet: ask again at the end of each turn of the loop.
+    case later
+    /// It has none: do not ask before ``Session/askForControl()``.
+    case nothing
 }
 
 /// Why a session ended.
@@ -80,10 +89,14 @@ public final class Session {
     public let hello: Hello
     /// The peer's HELLO, once it came.
     public private(set) var peer: Hello?
+    /// Whether it came. Asked for every frame, which ``peer`` would be copied for.
+    private(set) var isGreeted = false
     /// Whether the session is over.
     public private(set) var isEnded = false
 
-    weak var delegate: (any SessionDelegate)?
+    /// Not `weak`: an object that is referred to weakly counts its references in a table beside it, some
+    /// hundred instructions for each byte that is echoed. Whoever is let go as a delegate is replaced first.
+    private(set) unowned var delegate: (any SessionDelegate)?
     let link: any Link
     let clock: () -> UInt64
 
@@ -96,10 +109,7 @@ public final class Session {
     // Sending.
     let outbox = IOBuffer(capacity: Session.outboxSize)
     var writer = ByteWriter()
-    var urgent = Urgent()
-    var controlQueue = Deque<TunnelStream>()
-    var newlyReady = Deque<TunnelStream>()
-    var ready = Deque<TunnelStream>()
+    var waiting = Waiting()
     /// Where the frame begins whose flow has its turn right now.
     var turnStart: Int?
 
@@ -122,6 +132,38 @@ public final class Session {
         var pong: UInt64?
         var sync: UInt64?
         var policy: PolicyMessage?
+
+        var isEmpty: Bool {
+            !hello && ping == nil && pong == nil && sync == nil && policy == nil
+        }
+    }
+
+    /// Who has something to send; never the bytes. In one place, so that a turn in which nobody has costs one
+    /// look.
+    struct Waiting {
+        var urgent = Urgent()
+        /// Streams with control frames.
+        var control = Deque<TunnelStream>()
+        /// Whether the delegate may have frames about listeners and mirrors.
+        var isDelegateDue = false
+        /// Streams with data: those that were idle, and those that had a turn already.
+        var newlyReady = Deque<TunnelStream>()
+        var ready = Deque<TunnelStream>()
+
+        var hasControl: Bool { !control.isEmpty || isDelegateDue || !urgent.isEmpty }
+        var hasData: Bool { !ready.isEmpty || !newlyReady.isEmpty }
+
+        mutating func nextReady() -> TunnelStream? {
+            newlyReady.popFirst() ?? ready.popFirst()
+        }
+
+        /// Takes streams that ended out of the queues of data, once they may be half of what is there. A
+        /// peer that keeps us busy with control would otherwise make the queues grow.
+        mutating func forgetEnded(streams: Int) {
+            guard ready.count + newlyReady.count > 2 * streams + 64 else { return }
+            ready.removeAll { $0.handler == nil }
+            newlyReady.removeAll { $0.handler == nil }
+        }
     }
 
     /// Prepares a session over `link`; nothing is sent before ``start()``.
@@ -159,7 +201,7 @@ public final class Session {
     public func sendHello() {
         guard !hasGreeted else { return }
         hasGreeted = true
-        urgent.hello = true
+        waiting.urgent.hello = true
         pump()
     }
 
@@ -178,21 +220,27 @@ public final class Session {
     /// Hands the session to another delegate: the handshake's owner gives it to its user.
     public func adopt(_ delegate: any SessionDelegate) {
         self.delegate = delegate
+        askForControl()
+    }
+
+    /// Has the delegate asked for control frames at the end of this turn of the loop, and until it has none.
+    public func askForControl() {
+        waiting.isDelegateDue = true
     }
 
     /// Queues "that was my whole set".
     public func sendSync() {
-        urgent.sync = hello.epoch
+        waiting.urgent.sync = hello.epoch
     }
 
     /// Queues what the settings ask of the guest.
     public func send(_ policy: PolicyMessage) {
-        urgent.policy = policy
+        waiting.urgent.policy = policy
     }
 
     /// Asks for a sign of life; any byte the peer sends counts.
     public func probe() {
-        urgent.ping = clock()
+        waiting.urgent.ping = clock()
         pump()
     }
 
@@ -203,7 +251,7 @@ public final class Session {
     public func tick() {
         guard !isEnded else { return }
         let isWaiting = !outbox.isEmpty
-        switch liveness.tick(now: clock(), isGreeted: peer != nil, isWaitingToWrite: isWaiting) {
+        switch liveness.tick(now: clock(), isGreeted: isGreeted, isWaitingToWrite: isWaiting) {
         case .nothing: break
         case .ping: probe()
         case .dead(let why): end(SessionEnd(.timeout, why))
@@ -212,7 +260,7 @@ public final class Session {
 
     /// Remembers the peer's HELLO, or ends the session if the two cannot talk.
     func greet(_ hello: Hello) throws(SessionEnd) {
-        guard peer == nil else { throw SessionEnd(.protocolError, "a second HELLO") }
+        guard !isGreeted else { throw SessionEnd(.protocolError, "a second HELLO") }
         guard self.hello.versions.common(with: hello.versions) != nil else {
             throw SessionEnd(
                 .version,
@@ -226,6 +274,7 @@ public final class Session {
             throw SessionEnd(.version, "the peer requires features this version does not have")
         }
         peer = hello
+        isGreeted = true
         delegate?.session(self, greeted: hello)
     }
 
@@ -236,14 +285,14 @@ public final class Session {
         if !end.isByPeer { sayGoodbye(end) }
         isEnded = true
         link.close()
-        controlQueue.removeAll()
-        newlyReady.removeAll()
-        ready.removeAll()
+        waiting = Waiting()
         for stream in opened.all + accepted.all {
             let handler = stream.handler
             stream.handler = nil
             handler?.streamEnded(.tunnelLost)
         }
+        let delegate = self.delegate
+        self.delegate = nil
         delegate?.session(self, ended: end)
     }
 }

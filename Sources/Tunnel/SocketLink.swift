@@ -6,7 +6,8 @@ public import Sockets
 public final class SocketLink: Link {
     private var socket: Socket?
     private var poller: Poller?
-    private weak var session: Session?
+    /// It owns this link.
+    private unowned var session: Session?
     private var isWritableWatched = false
     private let loop: Loop
 
@@ -61,5 +62,6 @@ public final class SocketLink: Link {
         poller?.close()
         poller = nil
         socket = nil
+        session = nil
     }
 }

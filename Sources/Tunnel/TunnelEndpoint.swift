@@ -261,11 +261,13 @@ public final class TunnelEndpoint {
         // told, and a dead session must not take the live one's place.
         session.sendHello()
         guard !session.isEnded else { return }
-        handshakes.removeAll { $0.session === session }
+        let place = handshakes.firstIndex { $0.session === session }
+        let greeting = place.map { handshakes.remove(at: $0) }
         live = session
         liveSince = loop.now
         probedAt = nil
-        delegate.tunnelUp(session, hello)
+        // The session does not own its delegate: this one stays until it has the next.
+        withExtendedLifetime(greeting) { delegate.tunnelUp(session, hello) }
     }
 
     // MARK: Time
@@ -301,7 +303,7 @@ public final class TunnelEndpoint {
 /// The delegate of a session that only greets so far.
 private final class Greeting: SessionDelegate {
     private unowned let owner: TunnelEndpoint
-    /// Set right after creation; the session holds its delegate weakly.
+    /// Set right after creation; the session does not own its delegate.
     var session: Session!
 
     init(owner: TunnelEndpoint) {
@@ -318,5 +320,7 @@ private final class Greeting: SessionDelegate {
     func session(_ session: Session, opened stream: TunnelStream, _ message: OpenMessage) {
         stream.refuse(.disabled)
     }
-    func session(_ session: Session, writeControl writer: inout ByteWriter) -> Bool { false }
+    func session(_ session: Session, writeControl writer: inout ByteWriter) -> ControlTurn {
+        .nothing
+    }
 }

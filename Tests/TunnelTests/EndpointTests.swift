@@ -30,7 +30,9 @@ private final class Door: TunnelEndpointDelegate {
         func session(_ session: Session, opened stream: TunnelStream, _ message: OpenMessage) {
             stream.refuse(.disabled)
         }
-        func session(_ session: Session, writeControl writer: inout ByteWriter) -> Bool { false }
+        func session(_ session: Session, writeControl writer: inout ByteWriter) -> ControlTurn {
+            .nothing
+        }
         func session(_ session: Session, ended end: SessionEnd) {
             guard let door, session === door.live else { return }
             door.live = nil

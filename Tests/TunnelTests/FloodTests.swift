@@ -150,7 +150,8 @@ import Wire
         }
         session.pump()
         #expect(
-            session.ready.count + session.newlyReady.count <= 2 * session.streamCount + 64)
+            session.waiting.ready.count + session.waiting.newlyReady.count
+                <= 2 * session.streamCount + 64)
     }
 
     @Test func `all streams together hold no more than 256 MiB, and the one too many is reset`() {

@@ -58,7 +58,9 @@ final class End: SessionDelegate {
     var accepted: [ScriptedFlow] = []
     var onOpen: (TunnelStream, ScriptedFlow) -> Void = { stream, _ in stream.acceptOpen() }
     var log: [String] = []
-    var control: [(inout ByteWriter) -> Void] = []
+    var control: [(inout ByteWriter) -> Void] = [] {
+        didSet { session.askForControl() }
+    }
 
     /// - Parameter wrap: Puts a link, as a cipher, around the one in memory.
     init(
@@ -96,10 +98,10 @@ final class End: SessionDelegate {
         accepted.append(flow)
         onOpen(stream, flow)
     }
-    func session(_ session: Session, writeControl writer: inout ByteWriter) -> Bool {
-        guard !control.isEmpty else { return false }
+    func session(_ session: Session, writeControl writer: inout ByteWriter) -> ControlTurn {
+        guard !control.isEmpty else { return .nothing }
         control.removeFirst()(&writer)
-        return true
+        return .wrote
     }
     func session(_ session: Session, ended end: SessionEnd) { self.end = end }
 

@@ -63,6 +63,8 @@ private final class Nobody: SessionDelegate, @unchecked Sendable {
     func session(_ session: Session, reported mirror: MirrorMessage) {}
     func session(_ session: Session, asked policy: PolicyMessage) {}
     func session(_ session: Session, opened stream: TunnelStream, _ message: OpenMessage) {}
-    func session(_ session: Session, writeControl writer: inout ByteWriter) -> Bool { false }
+    func session(_ session: Session, writeControl writer: inout ByteWriter) -> ControlTurn {
+        .nothing
+    }
     func session(_ session: Session, ended end: SessionEnd) {}
 }

@@ -234,6 +234,8 @@ private final class SessionRig: SessionDelegate {
         flows.append(flow)
         if flows.count % 3 != 0 { stream.acceptOpen() }
     }
-    func session(_ session: Session, writeControl writer: inout ByteWriter) -> Bool { false }
+    func session(_ session: Session, writeControl writer: inout ByteWriter) -> ControlTurn {
+        .nothing
+    }
     func session(_ session: Session, ended end: SessionEnd) { ends += 1 }
 }
