@@ -116,8 +116,10 @@ final class TCPFlow: Flow {
             socket = dial.takeSocket()
             if let socket = socket?.descriptor, side.isReserved(socket) { return refuseForLimit() }
             socket?.resetOnClose()
+            // Connected first: interest is then declared once.
+            if dial.isConnected { phase = .connected }
             try watch()
-            if dial.isConnected { connected() } else { updateInterest() }
+            if dial.isConnected { connected() }
         } catch let error as SystemError where error.isAddressUnavailable {
             dialNext()
         } catch let error as SystemError {
@@ -221,8 +223,8 @@ final class TCPFlow: Flow {
         guard let count else { return drained(.nothing) }
         if count == 0 {
             applicationEnded = true
-            updateInterest()
             finishIfDone(besidesFin: true)
+            updateInterest()
             return .end
         }
         info.count(count, towardsListener: !isDialler, now: side.loop.now)

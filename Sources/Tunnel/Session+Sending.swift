@@ -45,14 +45,15 @@ extension Session {
                 if outbox.isEmpty { return link.watchWritable(false) }
             }
             if !outbox.isEmpty { _ = try flush() }
-            link.watchWritable(!outbox.isEmpty || !waiting.control.isEmpty || waiting.hasData)
+            link.watchWritable(!outbox.isEmpty || waiting.isControlDue || waiting.hasData)
         } catch {
             end(SessionEnd(.other, "the tunnel broke while writing: \(error)"))
         }
     }
 
     private func fillOutbox() {
-        if waiting.hasControl { fillControl() }
+        guard waiting.hasControl || waiting.hasData else { return }
+        if waiting.hasControl || !waiting.control.isEmpty { fillControl() }
         if waiting.hasData, waiting.control.isEmpty { fillData() }
     }
 
@@ -90,7 +91,7 @@ extension Session {
     private func fillControl() {
         waiting.forgetEnded(streams: streamCount)
         if !waiting.urgent.isEmpty { writeUrgent() }
-        while outbox.space >= Self.controlRoom, let stream = waiting.control.popFirst() {
+        while outbox.space >= Self.controlRoom, let stream = waiting.nextControl() {
             writeControl(of: stream)
             takeWritten()
         }

@@ -38,9 +38,15 @@ extension Session {
     }
 
     /// Marks a control frame as due on `stream`.
-    func queue(_ control: TunnelStream.PendingControl, on stream: TunnelStream) {
+    ///
+    /// - Parameter isHurried: False for what the peer does not wait for: it leaves with whatever leaves next,
+    ///   within half a second, and no wake-up of the peer is spent on it.
+    func queue(
+        _ control: TunnelStream.PendingControl, on stream: TunnelStream, isHurried: Bool = true
+    ) {
         guard !isEnded else { return }
         stream.pending.insert(control)
+        if isHurried { waiting.isControlDue = true }
         guard !stream.isControlQueued else { return }
         stream.isControlQueued = true
         waiting.control.append(stream)

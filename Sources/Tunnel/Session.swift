@@ -142,16 +142,23 @@ public final class Session {
     /// look.
     struct Waiting {
         var urgent = Urgent()
-        /// Streams with control frames.
+        /// Streams with control frames, and whether one of these is worth waking the peer for.
         var control = Deque<TunnelStream>()
+        var isControlDue = false
         /// Whether the delegate may have frames about listeners and mirrors.
         var isDelegateDue = false
         /// Streams with data: those that were idle, and those that had a turn already.
         var newlyReady = Deque<TunnelStream>()
         var ready = Deque<TunnelStream>()
 
-        var hasControl: Bool { !control.isEmpty || isDelegateDue || !urgent.isEmpty }
+        var hasControl: Bool { isControlDue || isDelegateDue || !urgent.isEmpty }
         var hasData: Bool { !ready.isEmpty || !newlyReady.isEmpty }
+
+        mutating func nextControl() -> TunnelStream? {
+            if let stream = control.popFirst() { return stream }
+            isControlDue = false
+            return nil
+        }
 
         mutating func nextReady() -> TunnelStream? {
             newlyReady.popFirst() ?? ready.popFirst()
@@ -247,9 +254,10 @@ public final class Session {
     /// When the peer was last heard, in milliseconds of the session's clock.
     public var lastHeard: UInt64 { liveness.lastHeard }
 
-    /// To be called about once a second.
+    /// To be called about once a second: control that was in no hurry leaves, and silence is judged.
     public func tick() {
         guard !isEnded else { return }
+        if !waiting.control.isEmpty { waiting.isControlDue = true }
         let isWaiting = !outbox.isEmpty
         switch liveness.tick(now: clock(), isGreeted: isGreeted, isWaitingToWrite: isWaiting) {
         case .nothing: break

@@ -112,9 +112,10 @@ public final class TunnelStream {
         session.markReady(self)
     }
 
-    /// Tells the peer that its target answered.
+    /// Tells the peer that its target answered. With OPEN it had credit and may send already, so this can wait
+    /// for the answer itself.
     public func acceptOpen() {
-        session.queue(.opened, on: self)
+        session.queue(.opened, on: self, isHurried: false)
     }
 
     /// Tells the peer that its target did not answer. Ends the stream.

@@ -141,7 +141,8 @@ import Wire
             if round % 100 == 0 { victim.now += 5 }
         }
         let session = victim.host.session!
-        #expect(victim.verdict == nil && session.streamCount == 40_000)
+        // All but the first, whose last frame is in the outbox.
+        #expect(victim.verdict == nil && session.streamCount == 39_999)
         // Now it reads everything but the last bit, again and again.
         for _ in 0..<40 {
             victim.host.link.capacity = 20_000

@@ -202,4 +202,28 @@ import Wire
         pair.host.session.linkReadable()
         #expect(pair.host.end?.code == .notAllowed)
     }
+
+    @Test func `OPENED leaves with the answer, or at the next tick, and wakes nobody by itself`() {
+        let pair = Pair()
+        pair.start()
+        let first = ScriptedFlow()
+        let second = ScriptedFlow()
+        _ = pair.host.open(first)
+        _ = pair.host.open(second)
+        pair.settle()
+        #expect(pair.guest.accepted.count == 2 && pair.guest.link.outgoing.isEmpty)
+        #expect(!first.wasOpened && !second.wasOpened)
+        pair.guest.accepted[0].toSend = [7]
+        _ = pair.guest.accepted[0].stream?.markReady()
+        pair.settle()
+        #expect(first.wasOpened && first.received == [7])
+        #expect(second.wasOpened)
+        let third = ScriptedFlow()
+        _ = pair.host.open(third)
+        pair.settle()
+        #expect(!third.wasOpened)
+        pair.guest.session.tick()
+        pair.settle()
+        #expect(third.wasOpened)
+    }
 }
