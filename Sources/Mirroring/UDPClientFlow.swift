@@ -16,9 +16,10 @@ final class UDPClientFlow: Flow {
     private var queue: DatagramQueue
     private let idleLimit: UInt64
 
-    /// The neighbours in the mirror's list of flows, most recently used first.
-    weak var newer: UDPClientFlow?
-    weak var older: UDPClientFlow?
+    /// The neighbours in the mirror's list of flows, most recently used first. It owns them, and takes a flow
+    /// out of the list before it lets it go.
+    unowned var newer: UDPClientFlow?
+    unowned var older: UDPClientFlow?
 
     init(side: Side, mirror: UDPMirror, key: UDPMirror.ClientKey, info: FlowInfo, idle: UInt64) {
         self.side = side

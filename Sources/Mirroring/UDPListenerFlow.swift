@@ -17,6 +17,7 @@ final class UDPListenerFlow: Flow {
     private var poller: Poller?
     private var inode: UInt64?
     private var queue: DatagramQueue
+    private var turn = DatagramTurn()
     private let idleLimit: UInt64
 
     init(side: Side, info: FlowInfo, idle: UInt64) {
@@ -66,23 +67,28 @@ final class UDPListenerFlow: Flow {
 
     private func ready(_ events: Poller.Events) {
         if events.contains(.failed) { return failed() }
-        receiveBatch()
+        turn.begin()
+        while let limit = turn.next { receive(limit) }
+        if !queue.isEmpty { _ = stream?.markReady() }
     }
 
-    private func receiveBatch() {
-        guard socket != nil else { return }
+    private func receive(_ limit: Int) {
+        let batch = side.datagrams
+        var count = 0
         do {
-            guard let count = try side.datagrams.receive(from: socket!) else { return }
-            for index in 0..<count {
-                side.datagrams.withPayload(index) { payload in
-                    info.count(payload.count, towardsListener: false, now: side.loop.now)
-                    side.counters.datagramsDropped += UInt64(queue.push(payload))
-                }
-            }
-            _ = stream?.markReady()
+            if socket != nil { count = try batch.receive(from: socket!, limit: limit) ?? 0 }
         } catch {
             ended(by: error)
         }
+        var bytes = 0
+        for index in 0..<count {
+            batch.withPayload(index) { payload in
+                bytes += payload.count
+                info.count(payload.count, towardsListener: false, now: side.loop.now)
+                side.counters.datagramsDropped += UInt64(queue.push(payload))
+            }
+        }
+        turn.took(count, bytes: bytes)
     }
 
     /// EPOLLERR: an ICMP error came back.

@@ -13,11 +13,6 @@ internal import Wire
 final class UDPMirror: MirrorSocket {
     /// The most flows of one mirror.
     static let maxFlows = 4_096
-    /// How many batches one readiness may take before the tunnel and other sockets get their turn: what one
-    /// flow's queue holds. More of a flood would be received only to be dropped; left in the kernel's buffer it
-    /// costs nothing.
-    private static let batchesPerTurn = DatagramQueue.maxCount / DatagramBatch.capacity
-
     /// What makes a flow: who sent, and to which of our addresses.
     struct ClientKey: Hashable {
         /// As the socket spells it, mapped or not.
@@ -32,6 +27,7 @@ final class UDPMirror: MirrorSocket {
     private var poller: Poller?
     private let inode: UInt64
     private var flows: [ClientKey: UDPClientFlow] = [:]
+    private var turn = DatagramTurn()
     private var newest: UDPClientFlow?
     private var oldest: UDPClientFlow?
 
@@ -68,33 +64,36 @@ final class UDPMirror: MirrorSocket {
             _ = socket?.takeError("recv")
             poller?.watch(.readable)
         }
-        for _ in 0..<Self.batchesPerTurn {
-            guard receiveBatch() == DatagramBatch.capacity else { return }
-        }
+        turn.begin()
+        while let limit = turn.next { receive(limit) }
     }
 
-    private func receiveBatch() -> Int {
-        guard socket != nil else { return 0 }
+    private func receive(_ limit: Int) {
         let batch = side.datagrams
-        let count: Int
+        var count = 0
         do {
-            count = try batch.receive(from: socket!) ?? 0
+            if socket != nil { count = try batch.receive(from: socket!, limit: limit) ?? 0 }
         } catch {
             side.counters.datagramsDropped += 1
-            return 0
         }
+        var bytes = 0
         for index in 0..<count {
-            guard let client = batch.sender(index) else { continue }
-            let local = planned.endpoint.address.isWildcard ? batch.destination(index) : nil
-            let flow = flow(for: ClientKey(client: client, local: local))
-            guard let flow else {
-                side.counters.datagramsDropped += 1
-                continue
-            }
-            touch(flow)
-            batch.withPayload(index) { flow.send($0) }
+            bytes += batch.withPayload(index) { $0.count }
+            handOn(batch, index)
         }
-        return count
+        turn.took(count, bytes: bytes)
+    }
+
+    /// Gives a datagram to its flow, which it may begin.
+    private func handOn(_ batch: DatagramBatch, _ index: Int) {
+        guard let client = batch.sender(index) else { return }
+        let local = planned.endpoint.address.isWildcard ? batch.destination(index) : nil
+        guard let flow = flow(for: ClientKey(client: client, local: local)) else {
+            side.counters.datagramsDropped += 1
+            return
+        }
+        touch(flow)
+        batch.withPayload(index) { flow.send($0) }
     }
 
     private func flow(for key: ClientKey) -> UDPClientFlow? {

@@ -39,7 +39,17 @@ public import Posix
         for index in 0..<capacity {
             unsafe vectors[index] = iovec(
                 iov_base: payloads.baseAddress! + index * Self.slot, iov_len: Self.slot)
+            prepare(index)
         }
+    }
+
+    private func prepare(_ index: Int) {
+        unsafe headers[index].msg_hdr = msghdr(
+            msg_name: names + index,
+            msg_namelen: socklen_t(MemoryLayout<sockaddr_storage>.size),
+            msg_iov: vectors + index, msg_iovlen: 1,
+            msg_control: controls.baseAddress! + index * Self.controlSize,
+            msg_controllen: Self.controlSize, msg_flags: 0)
     }
 
     deinit {
@@ -50,23 +60,20 @@ public import Posix
         unsafe headers.deallocate()
     }
 
-    /// Receives what waits.
+    /// Receives what waits, at most `limit` datagrams.
     ///
     /// - Returns: How many datagrams came, nil when none wait.
     /// - Throws: ``SystemError``: an ICMP error of a connected socket arrives here.
-    public func receive(from socket: borrowing Socket) throws(SystemError) -> Int? {
-        for index in 0..<Self.capacity {
-            unsafe headers[index].msg_hdr = msghdr(
-                msg_name: names + index,
-                msg_namelen: socklen_t(MemoryLayout<sockaddr_storage>.size),
-                msg_iov: vectors + index, msg_iovlen: 1,
-                msg_control: controls.baseAddress! + index * Self.controlSize,
-                msg_controllen: Self.controlSize, msg_flags: 0)
-        }
+    public func receive(
+        from socket: borrowing Socket, limit: Int = capacity
+    ) throws(SystemError) -> Int? {
+        let limit = max(1, min(limit, Self.capacity))
+        // The kernel changed those it filled; the one after them is where it may have failed.
+        for index in 0..<min(received + 1, Self.capacity) { prepare(index) }
         let raw = socket.descriptor
         received = 0
         let count = try nonBlocking("recvmmsg") {
-            unsafe ckernel_recvmmsg(raw, headers, UInt32(Self.capacity))
+            unsafe ckernel_recvmmsg(raw, headers, UInt32(limit))
         }
         guard let count else { return nil }
         received = Int(count)

@@ -117,6 +117,32 @@ private func plan(_ key: ListenerKey, _ bind: BindPolicy, hasIPv6: Bool = true) 
         #expect(big.push(bytes(65_507).span) == 1)
     }
 
+    @Test func `a turn takes what a queue holds, whatever the size of the datagrams`() {
+        var turn = DatagramTurn()
+        var generator = SeededGenerator()
+        for size in [64, 1_400, 8_000, 65_507, 0, 65_507, 1] {
+            for round in 0..<3 {
+                var count = 0
+                turn.begin()
+                while let limit = turn.next {
+                    #expect((1...32).contains(limit))
+                    count += limit
+                    turn.took(limit, bytes: limit * size)
+                }
+                #expect(count <= DatagramQueue.maxCount && count >= 1)
+                // The first turn does not know the size yet.
+                if round > 0 { #expect(count * size <= DatagramQueue.maxBytes) }
+                if round > 1 {
+                    #expect(count == min(64, size == 0 ? 64 : DatagramQueue.maxBytes / size))
+                }
+            }
+        }
+        turn.begin()
+        let limit = turn.next ?? 0
+        turn.took(Int.random(in: 0..<limit, using: &generator), bytes: 100)
+        #expect(turn.next == nil)
+    }
+
     @Test func `pending bytes leave in order, in any pieces`() {
         var generator = SeededGenerator()
         var pending = PendingBytes()

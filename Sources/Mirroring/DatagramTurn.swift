@@ -1,0 +1,37 @@
+internal import Sockets
+
+/// How much one socket's datagrams get of one turn of the loop: as many as a flow's queue holds, in count and in
+/// bytes. More of a flood would be received, at the price of a copy each, only to be dropped; in the kernel's
+/// buffer they cost nothing.
+///
+/// How large datagrams are is known only once they are here. So what is asked for next follows from the size
+/// of those that came last.
+struct DatagramTurn {
+    private var count = 0
+    private var bytes = 0
+    private var isDrained = false
+    /// The mean size of those that came last, in bytes, rounded up.
+    private var typical = 0
+
+    /// Begins the next turn.
+    mutating func begin() {
+        count = 0
+        bytes = 0
+        isDrained = false
+    }
+
+    /// How many datagrams to ask for now, nil when the turn is over.
+    var next: Int? {
+        let room = (DatagramQueue.maxBytes - bytes) / max(typical, 1)
+        let limit = min(DatagramBatch.capacity, DatagramQueue.maxCount - count, room)
+        return isDrained || limit <= 0 ? nil : limit
+    }
+
+    /// Counts what came when `next` was asked for.
+    mutating func took(_ datagrams: Int, bytes size: Int) {
+        isDrained = datagrams < (next ?? 0)
+        count += datagrams
+        bytes += size
+        if datagrams > 0 { typical = (size + datagrams - 1) / datagrams }
+    }
+}
