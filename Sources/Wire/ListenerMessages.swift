@@ -211,7 +211,8 @@ extension ByteWriter {
             integer(UInt8(4))
             integer(endpoint.port)
             integer(address.bits.byteSwapped)
-            raw(Array(repeating: 0, count: 12))
+            integer(UInt64(0))
+            integer(UInt32(0))
         case .v6(let address):
             integer(UInt8(6))
             integer(endpoint.port)
@@ -228,7 +229,8 @@ extension ByteReader {
         switch family {
         case 4:
             let bits = try u32(bytes).byteSwapped
-            _ = try fixed(12, bytes)
+            _ = try u64(bytes)
+            _ = try u32(bytes)
             return Endpoint(.v4(IPv4Address(bits: bits)), port)
         case 6:
             let high = try u64(bytes).byteSwapped

@@ -53,9 +53,9 @@ def servers(lab, namespace):
     web_server(lab, namespace)
 
 
-def twinport(lab, name, title, tunnel, build=BUILD, wrap=lambda role: [], more=""):
+def twinport(lab, name, title, tunnel, build=BUILD, wrap=lambda role: [], more="", agent_more=()):
     """Helper and agent in namespaces of their own. `tunnel` is unix or tcp; `wrap` gives words to start a
-    program with, `more` is added to the settings."""
+    program with, `more` is added to the settings, `agent_more` to the agent's arguments."""
     build = pathlib.Path(build)
     host, guest = lab.namespace(f"{name}-h"), lab.namespace(f"{name}-g")
     settings, control = lab.path(f"{name}.yaml"), lab.path(f"{name}.control")
@@ -74,7 +74,8 @@ def twinport(lab, name, title, tunnel, build=BUILD, wrap=lambda role: [], more="
         host, wrap("helper") + [str(build / "twinport"), "host", "--settings", settings, "--control", control],
         tracing=True)
     agent = lab.start(
-        guest, wrap("agent") + [str(build / "twinport-agent"), "--connect", uri, *agent_options], tracing=True)
+        guest, wrap("agent") + [str(build / "twinport-agent"), "--connect", uri, *agent_options, *agent_more],
+        tracing=True)
     servers(lab, guest)
     path = Path(lab, name, title, 2, host, guest, programs=[helper, agent], udp=True)
     path.control = control
