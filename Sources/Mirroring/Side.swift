@@ -201,6 +201,8 @@ public final class Side {
             accepted: socket)
         flows.insert(flow)
         let stream = session.open(number, .tcp, client: client, dialled: own, handler: flow)
+        // OPEN first: while the rest is set up here, the far side wakes up and dials.
+        session.pump()
         if let stream, (try? flow.start(on: stream)) != nil { return }
         // No number is free, or epoll takes no more descriptors.
         counters.connectionsRefused += 1

@@ -93,8 +93,8 @@ final class TCPFlow: Flow {
 
     /// Joins an accepted connection to its stream.
     ///
-    /// Most clients speak first, and by now did: their first bytes then leave in one write with OPEN, and the far
-    /// side wakes up once instead of twice. Where the server speaks first, this costs one look.
+    /// Most clients speak first, and by now did: their first bytes then leave at the end of this turn, while
+    /// the far side is dialling. Where the server speaks first, this costs one look.
     func start(on stream: TunnelStream) throws(LoopError) {
         self.stream = stream
         try watch()
