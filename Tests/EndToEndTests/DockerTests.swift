@@ -57,7 +57,7 @@ private final class Engine {
             done &&
             tar -C \(root) -c . | env \(environment) docker import - \(Self.image)
             """)
-        guard outcome.code == 0 else { throw Lab.Failure(what: outcome.output) }
+        guard outcome.code == 0 else { throw Failure(what: outcome.output) }
     }
 
     @discardableResult

@@ -1,4 +1,3 @@
-import Control
 import Foundation
 import Testing
 
@@ -10,7 +9,7 @@ enum Machine: String {
 
 /// Two network namespaces that stand for a desktop and its VM, with the real helper in one and the real
 /// agent in the other, joined by a Unix socket. Everything a lab started ends with it, by pid.
-final class Lab {
+final class Lab: Desktop {
     /// Why labs cannot run here, nil when they can. Shown as the reason of the skip.
     static let obstacle: String? = {
         if geteuid() != 0 { return "end-to-end tests need root, for network namespaces" }
@@ -172,36 +171,14 @@ final class Lab {
         return try run(.host, [Self.programPath] + arguments + more)
     }
 
-    func status() throws -> StatusReport {
-        let outcome = try twinport(["status", "--json", "--control", controlPath])
-        return try JSONDecoder().decode(StatusReport.self, from: Data(outcome.output.utf8))
-    }
+    let patience = (listener: 5.0, other: 5.0)
 
-    func ports() throws -> [PortReport] {
-        let outcome = try twinport(["ports", "--json", "--control", controlPath])
-        return try JSONDecoder().decode([PortReport].self, from: Data(outcome.output.utf8))
-    }
-
-    func port(_ listener: String, _ name: String = "tcp") throws -> PortReport? {
-        try ports().first { $0.listener == listener && $0.protocol == name }
+    func report(_ name: String) throws -> Outcome {
+        try twinport([name, "--json", "--control", controlPath])
     }
 
     func explain(_ port: String) throws -> String {
         try twinport(["explain", port, "--control", controlPath]).output
-    }
-
-    /// Waits until a listener is in a state.
-    @discardableResult
-    func wait(
-        _ listener: String, _ name: String = "tcp", state: String = "active",
-        within seconds: Double = 5
-    ) throws -> PortReport {
-        var last: PortReport?
-        try wait("\(name) \(listener) to be \(state)", within: seconds) {
-            last = try self.port(listener, name)
-            return last?.state == state
-        }
-        return try #require(last)
     }
 
     // MARK: Programs
@@ -263,25 +240,6 @@ final class Lab {
             throw Failure(what: "\(program) \(arguments): code \(outcome.code)\n\(outcome.output)")
         }
         return outcome
-    }
-
-    // MARK: Waiting
-
-    struct Failure: Error, CustomStringConvertible {
-        let what: String
-        var description: String { what }
-    }
-
-    /// Waits until `condition` holds.
-    func wait(
-        _ what: String, within seconds: Double = 5, _ condition: () throws -> Bool
-    ) throws {
-        let deadline = Date().addingTimeInterval(Sanitizer.timeBound(seconds))
-        while Date() < deadline {
-            if try condition() { return }
-            usleep(20_000)
-        }
-        throw Failure(what: "waited \(seconds) s in vain for \(what)")
     }
 
     static func shell(_ line: String) throws -> String {

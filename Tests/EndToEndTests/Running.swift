@@ -15,10 +15,6 @@ final class Running {
     private let log: String
     private var status: Int32?
 
-    struct Failure: Error, CustomStringConvertible {
-        let description: String
-    }
-
     init(_ arguments: [String], log: String, in directory: String) throws {
         self.log = log
         var actions = posix_spawn_file_actions_t()
@@ -44,7 +40,7 @@ final class Running {
         var child: pid_t = 0
         let code = posix_spawn(&child, arguments[0], &actions, &attributes, &argv, environ)
         guard code == 0 else {
-            throw Failure(description: "\(arguments): \(String(cString: strerror(code)))")
+            throw Failure(what: "\(arguments): \(String(cString: strerror(code)))")
         }
         pid = child
     }
@@ -69,7 +65,7 @@ final class Running {
         while isRunning, Date() < deadline { usleep(1_000) }
         guard let status else {
             stop()
-            throw Failure(description: "it took longer than \(seconds) s; so far: \(output)")
+            throw Failure(what: "it took longer than \(seconds) s; so far: \(output)")
         }
         return Outcome(code: status, output: output)
     }

@@ -1,10 +1,9 @@
-import Control
 import Foundation
 import Testing
 
 /// A real VM with Docker, as `vm/up --docker` boots it, in a network namespace that stands for the desktop: the
 /// helper, QEMU and the vsock backend all run there, so its mirrors meet nobody else's ports.
-final class VirtualMachine {
+final class VirtualMachine: Desktop {
     private static let top = URL(filePath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
 
@@ -52,7 +51,7 @@ final class VirtualMachine {
         _ = try Lab.shell("ip -n \(namespace) addr add 10.77.0.1/24 dev lo")
         let start = Date()
         let outcome = try host("\(Self.top)/vm/up --no-build \(arguments)", within: 200)
-        guard outcome.code == 0 else { throw Lab.Failure(what: "vm/up: \(outcome.output)") }
+        guard outcome.code == 0 else { throw Failure(what: "vm/up: \(outcome.output)") }
         print("vm/up \(arguments): up after \(Int(Date().timeIntervalSince(start))) s")
     }
 
@@ -109,11 +108,11 @@ final class VirtualMachine {
     func install(_ name: String) throws {
         let built = "\(directory)/\(name)"
         let outcome = try host("cc -O1 -static -o \(built) \(Lab.programs)/\(name).c")
-        guard outcome.code == 0 else { throw Lab.Failure(what: outcome.output) }
+        guard outcome.code == 0 else { throw Failure(what: outcome.output) }
         let copied = try host(
             "\(Self.top)/vm/exec sh -c 'mkdir -p /opt && cat >/opt/\(name) && chmod 755 /opt/\(name)' <\(built)"
         )
-        guard copied.code == 0 else { throw Lab.Failure(what: copied.output) }
+        guard copied.code == 0 else { throw Failure(what: copied.output) }
     }
 
     /// Copies programs of this machine with all their libraries into the VM, as `/opt/NAME`.
@@ -122,59 +121,21 @@ final class VirtualMachine {
             "sh \(Lab.programs)/bundle.sh \(directory)/bundle \(programs.joined(separator: " "))"
                 + " && tar -C \(directory)/bundle -c . | \(Self.exec) sh -c 'mkdir -p /opt; tar -C /opt -x'",
             within: 120)
-        guard outcome.code == 0 else { throw Lab.Failure(what: outcome.output) }
+        guard outcome.code == 0 else { throw Failure(what: outcome.output) }
     }
 
     /// Copies a file into the VM.
     func copy(_ path: String, to target: String) throws {
         let outcome = try host("\(Self.exec) sh -c 'cat >\(target)' <\(path)", within: 120)
-        guard outcome.code == 0 else { throw Lab.Failure(what: outcome.output) }
+        guard outcome.code == 0 else { throw Failure(what: outcome.output) }
     }
 
     // MARK: Twinport
 
-    func status() throws -> StatusReport {
-        let outcome = try host(
-            "exec \(Lab.programPath) status --json --control \(state)/control.sock")
-        return try JSONDecoder().decode(StatusReport.self, from: Data(outcome.output.utf8))
-    }
+    let patience = (listener: 20.0, other: 10.0)
 
-    func ports() throws -> [PortReport] {
-        let outcome = try host(
-            "exec \(Lab.programPath) ports --json --control \(state)/control.sock")
-        return try JSONDecoder().decode([PortReport].self, from: Data(outcome.output.utf8))
-    }
-
-    func port(_ listener: String, _ name: String = "tcp") throws -> PortReport? {
-        try ports().first { $0.listener == listener && $0.protocol == name }
-    }
-
-    @discardableResult
-    func wait(
-        _ listener: String, _ name: String = "tcp", state: String = "active",
-        within seconds: Double = 20
-    ) throws -> PortReport {
-        var last: PortReport?
-        try wait("\(name) \(listener) to be \(state)", within: seconds) {
-            last = try self.port(listener, name)
-            return last?.state == state
-        }
-        return try #require(last)
-    }
-
-    func waitUntilGone(_ listener: String, _ name: String = "tcp") throws {
-        try wait("\(name) \(listener) to be gone", within: 20) {
-            try self.port(listener, name) == nil
-        }
-    }
-
-    func wait(_ what: String, within seconds: Double = 10, _ condition: () throws -> Bool) throws {
-        let deadline = Date().addingTimeInterval(seconds)
-        while Date() < deadline {
-            if try condition() { return }
-            usleep(50_000)
-        }
-        throw Lab.Failure(what: "waited \(seconds) s in vain for \(what)")
+    func report(_ name: String) throws -> Outcome {
+        try host("exec \(Lab.programPath) \(name) --json --control \(state)/control.sock")
     }
 }
 
