@@ -136,13 +136,15 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
     @Test func `what comes and goes within a turn binds nothing`() throws {
         let rig = try Rig()
         defer { rig.close() }
-        let before = Posix.Machine.openDescriptors
         for id in 0..<1_000 as Range<UInt32> {
             rig.advertise(id, loopback(1, 47_303))
             rig.withdraw(id)
         }
         rig.loop.runOnce()
-        #expect(rig.side.ports().isEmpty && Posix.Machine.openDescriptors == before)
+        #expect(rig.side.ports().isEmpty)
+        // Not by counting descriptors: other suites of this process have theirs.
+        let free = try Socket.boundTCP(to: loopback(1, 47_303), isV6Only: false)
+        try free.listenForConnections()
     }
 
     @Test func `thousands of addresses on one port cost a turn, not a minute`() throws {
