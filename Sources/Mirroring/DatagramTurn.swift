@@ -1,3 +1,4 @@
+internal import Posix
 internal import Sockets
 
 /// How much one socket's datagrams get of one turn of the loop: as many as a flow's queue holds, in count and in
@@ -18,6 +19,19 @@ struct DatagramTurn {
         count = 0
         bytes = 0
         isDrained = false
+    }
+
+    /// Receives the turn's next datagrams into `batch`.
+    ///
+    /// - Returns: How many came, nil when the turn is over.
+    /// - Throws: ``SystemError`` of recvmmsg(2); the turn is then over.
+    mutating func receive(
+        _ batch: DatagramBatch, from socket: borrowing Socket
+    ) throws(SystemError) -> Int? {
+        guard let limit = next else { return nil }
+        guard let count = try batch.receive(from: socket, limit: limit) else { return nil }
+        took(count, bytes: batch.byteCount)
+        return count
     }
 
     /// How many datagrams to ask for now, nil when the turn is over.

@@ -67,28 +67,27 @@ final class UDPListenerFlow: Flow {
 
     private func ready(_ events: Poller.Events) {
         if events.contains(.failed) { return failed() }
+        let batch = side.datagrams
         turn.begin()
-        while let limit = turn.next { receive(limit) }
+        while let count = receive(batch) {
+            for index in 0..<count { batch.withPayload(index) { enqueue($0) } }
+        }
         if !queue.isEmpty { _ = stream?.markReady() }
     }
 
-    private func receive(_ limit: Int) {
-        let batch = side.datagrams
-        var count = 0
+    private func receive(_ batch: DatagramBatch) -> Int? {
+        guard socket != nil else { return nil }
         do {
-            if socket != nil { count = try batch.receive(from: socket!, limit: limit) ?? 0 }
+            return try turn.receive(batch, from: socket!)
         } catch {
             ended(by: error)
+            return nil
         }
-        var bytes = 0
-        for index in 0..<count {
-            batch.withPayload(index) { payload in
-                bytes += payload.count
-                info.count(payload.count, towardsListener: false, now: side.loop.now)
-                side.counters.datagramsDropped += UInt64(queue.push(payload))
-            }
-        }
-        turn.took(count, bytes: bytes)
+    }
+
+    private func enqueue(_ payload: Span<UInt8>) {
+        info.count(payload.count, towardsListener: false, now: side.loop.now)
+        side.counters.datagramsDropped += UInt64(queue.push(payload))
     }
 
     /// EPOLLERR: an ICMP error came back.

@@ -64,24 +64,21 @@ final class UDPMirror: MirrorSocket {
             _ = socket?.takeError("recv")
             poller?.watch(.readable)
         }
+        let batch = side.datagrams
         turn.begin()
-        while let limit = turn.next { receive(limit) }
+        while let count = receive(batch) {
+            for index in 0..<count { handOn(batch, index) }
+        }
     }
 
-    private func receive(_ limit: Int) {
-        let batch = side.datagrams
-        var count = 0
+    private func receive(_ batch: DatagramBatch) -> Int? {
+        guard socket != nil else { return nil }
         do {
-            if socket != nil { count = try batch.receive(from: socket!, limit: limit) ?? 0 }
+            return try turn.receive(batch, from: socket!)
         } catch {
             side.counters.datagramsDropped += 1
+            return nil
         }
-        var bytes = 0
-        for index in 0..<count {
-            bytes += batch.withPayload(index) { $0.count }
-            handOn(batch, index)
-        }
-        turn.took(count, bytes: bytes)
     }
 
     /// Gives a datagram to its flow, which it may begin.

@@ -25,6 +25,8 @@ public import Posix
     private let vectors: UnsafeMutablePointer<iovec>
     private let headers: UnsafeMutablePointer<ckernel_mmsghdr>
     private var received = 0
+    /// How many bytes the payloads have that came last, all together.
+    public private(set) var byteCount = 0
 
     /// Allocates the buffers.
     public init() {
@@ -77,6 +79,9 @@ public import Posix
         }
         guard let count else { return nil }
         received = Int(count)
+        var bytes = 0
+        for index in 0..<received { unsafe bytes += Int(headers[index].msg_len) }
+        byteCount = bytes
         return received
     }
 
