@@ -23,9 +23,10 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
-let flyingFox: Target.Dependency = .product(name: "FlyingFox", package: "FlyingFox")
+let nio: [Target.Dependency] = ["NIOCore", "NIOHTTP1", "NIOPosix"].map {
+    .product(name: $0, package: "swift-nio")
+}
 let histogram: Target.Dependency = .product(name: "Histogram", package: "hdrhistogram-swift")
-let flyingSocks: Target.Dependency = .product(name: "FlyingSocks", package: "FlyingFox")
 
 func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: strict)
@@ -47,7 +48,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
-        .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         // Of the benchmarks' load generator only.
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
@@ -84,7 +85,7 @@ let package = Package(
         // What people touch.
         library("Settings", ["Addresses", "Posix", yams]),
         library("LogLines", ["Posix", logging]),
-        library("Control", ["Addresses", "Posix", flyingFox, flyingSocks]),
+        library("Control", ["Addresses", "Posix"] + nio),
 
         // The two sides, and their command lines.
         library(

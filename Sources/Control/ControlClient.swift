@@ -1,62 +1,59 @@
-internal import FlyingFox
-internal import FlyingSocks
 internal import FoundationEssentials
+internal import NIOCore
+internal import NIOHTTP1
+internal import NIOPosix
 internal import Posix
 
-/// Asks a running helper.
+/// Asks a running helper. Every call blocks until the answer is there.
 public struct ControlClient: Sendable {
     private let path: String
+    private let group: MultiThreadedEventLoopGroup
 
     /// Prepares to ask the helper at `path`.
     public init(path: String) {
+        self.init(path: path, on: Self.ownGroup)
+    }
+
+    private static let ownGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+
+    init(path: String, on group: MultiThreadedEventLoopGroup) {
         self.path = path
+        self.group = group
     }
 
     /// `GET /v1/status`.
-    public func status() async throws(ControlError) -> StatusReport {
-        try await get("status")
+    public func status() throws(ControlError) -> StatusReport {
+        try get("status")
     }
 
     /// `GET /v1/ports`.
-    public func ports() async throws(ControlError) -> [PortReport] {
-        try await get("ports")
+    public func ports() throws(ControlError) -> [PortReport] {
+        try get("ports")
     }
 
     /// `GET /v1/flows`.
-    public func flows() async throws(ControlError) -> [FlowReport] {
-        try await get("flows")
+    public func flows() throws(ControlError) -> [FlowReport] {
+        try get("flows")
     }
 
     /// The body of `GET /v1/NAME` as it came.
-    public func text(_ name: String) async throws(ControlError) -> String {
-        String(decoding: try await body(name), as: UTF8.self)
+    public func text(_ name: String) throws(ControlError) -> String {
+        String(buffer: try body(name))
     }
 
     /// Whether somebody listens there.
     var isAnswered: Bool {
-        get async { await obstacle() == nil }
-    }
-
-    /// Why nobody can be asked there, nil when somebody listens.
-    private func obstacle() async -> ControlError? {
-        do {
-            try await AsyncSocket.connected(to: .unix(path: path)).close()
-            return nil
-        } catch SocketError.failed(_, let code, let why)
-            where SystemError("connect", code).isPermissionDenied
-        {
-            return ControlError("\(path) belongs to another user: \(why)")
-        } catch {
-            return ControlError(
-                "no helper runs at \(path): start \"twinport host\", or name its --control",
-                isNotRunning: true)
+        guard let channel = try? connect({ $0.eventLoop.makeSucceededVoidFuture() }) else {
+            return false
         }
+        try? channel.close().wait()
+        return true
     }
 
-    private func get<Report: Decodable>(_ name: String) async throws(ControlError) -> Report {
-        let data = try await body(name)
+    private func get<Report: Decodable>(_ name: String) throws(ControlError) -> Report {
+        let bytes = try body(name)
         do {
-            return try JSONDecoder().decode(Report.self, from: data)
+            return try JSONDecoder().decode(Report.self, from: Data(bytes.readableBytesView))
         } catch {
             throw ControlError(
                 "the helper's answer is not understood: are twinport and the helper of one version?"
@@ -64,22 +61,104 @@ public struct ControlClient: Sendable {
         }
     }
 
-    private func body(_ name: String) async throws(ControlError) -> Data {
-        if let obstacle = await obstacle() { throw obstacle }
+    private func connect(
+        _ prepare: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+    ) throws(ControlError) -> any Channel {
         do {
-            var client = HTTPClient()
-            let request = HTTPRequest(
-                method: .GET, version: .http11, path: "/v1/\(name)", query: [],
-                headers: [HTTPHeader("Connection"): "close"], body: Data())
-            let response = try await client.sendHTTPRequest(request, to: .unix(path: path))
-            guard response.statusCode == .ok else {
-                throw ControlError("the helper answers with \(response.statusCode.code)")
+            return try ClientBootstrap(group: group).channelInitializer(prepare)
+                .connect(unixDomainSocketPath: path).wait()
+        } catch let error as IOError
+            where SystemError("connect", error.errnoCode).isPermissionDenied
+        {
+            throw ControlError(
+                "\(path) belongs to another user: \(SystemError.text(of: error.errnoCode))")
+        } catch {
+            throw ControlError(
+                "no helper runs at \(path): start \"twinport host\", or name its --control",
+                isNotRunning: true)
+        }
+    }
+
+    private func body(_ name: String) throws(ControlError) -> ByteBuffer {
+        let answer = group.next().makePromise(of: NIOHTTPClientResponseFull.self)
+        let channel: any Channel
+        do {
+            channel = try connect { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let pipeline = channel.pipeline.syncOperations
+                    try pipeline.addHTTPClientHandlers()
+                    try pipeline.addHandlers(
+                        NIOHTTPClientResponseAggregator(maxContentLength: 256 << 20),
+                        AnswerHandler(answer))
+                }
             }
-            return try await response.bodyData
-        } catch let error as ControlError {
+        } catch {
+            answer.fail(error)
             throw error
+        }
+        defer { channel.close(promise: nil) }
+        ask(name, channel)
+        return try wait(for: answer.futureResult)
+    }
+
+    private func ask(_ name: String, _ channel: any Channel) {
+        let headers: HTTPHeaders = ["Host": "localhost", "Connection": "close"]
+        let head = HTTPRequestHead(
+            version: .http1_1, method: .GET, uri: "/v1/\(name)", headers: headers)
+        channel.write(HTTPClientRequestPart.head(head), promise: nil)
+        channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
+    }
+
+    private func wait(
+        for answer: EventLoopFuture<NIOHTTPClientResponseFull>
+    ) throws(ControlError) -> ByteBuffer {
+        let response: NIOHTTPClientResponseFull
+        do {
+            response = try answer.wait()
         } catch {
             throw ControlError("the helper at \(path) did not answer: \(error)")
         }
+        guard response.head.status == .ok else {
+            throw ControlError("the helper answers with \(response.head.status.code)")
+        }
+        return response.body ?? ByteBuffer()
+    }
+}
+
+/// Keeps a promise with the one answer that comes, or with what came in its place.
+private final class AnswerHandler: ChannelInboundHandler {
+    typealias InboundIn = NIOHTTPClientResponseFull
+
+    /// The helper closed the connection, or said nothing for so long.
+    private struct Silence: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    private static let patience = TimeAmount.seconds(10)
+    private let answer: EventLoopPromise<NIOHTTPClientResponseFull>
+
+    init(_ answer: EventLoopPromise<NIOHTTPClientResponseFull>) {
+        self.answer = answer
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        let answer = self.answer
+        let timeout = context.eventLoop.scheduleTask(in: Self.patience) {
+            answer.fail(Silence(description: "nothing came for 10 s"))
+        }
+        answer.futureResult.whenComplete { _ in timeout.cancel() }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        answer.succeed(unwrapInboundIn(data))
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        answer.fail(error)
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        answer.fail(Silence(description: "it closed the connection"))
     }
 }

@@ -1,16 +1,25 @@
-internal import FlyingFox
-internal import FlyingSocks
-internal import FoundationEssentials
+internal import NIOCore
+internal import NIOHTTP1
+internal import NIOPosix
 internal import Posix
 
-/// Where the control API gets its answers.
+// # The control API's server
+//
+// SwiftNIO, with one thread of its own. Nothing here uses Swift concurrency, and so nothing in the helper does:
+// its executor on Linux is libdispatch, which opens files in /proc to look at its own threads and ends the
+// program when there is no descriptor left for that. A NIO loop needs no descriptor but those that it began with.
+//
+//     accept → Visitors (32, the oldest gives way) → HTTP → ControlHandler → ControlBackend → data loop
+//                                                               ◀─────────── reply, on any thread
+
+/// Where the control API gets its answers. Called on the server's thread; each reply is called once, on any.
 public protocol ControlBackend: Sendable {
     /// The helper's state.
-    func status() async -> StatusReport
+    func status(_ reply: @escaping @Sendable (StatusReport) -> Void)
     /// All listeners.
-    func ports() async -> [PortReport]
+    func ports(_ reply: @escaping @Sendable ([PortReport]) -> Void)
     /// All flows.
-    func flows() async -> [FlowReport]
+    func flows(_ reply: @escaping @Sendable ([FlowReport]) -> Void)
 }
 
 /// A control socket that cannot be used, or a helper that does not answer.
@@ -29,111 +38,79 @@ public struct ControlError: Error, Equatable, Sendable, CustomStringConvertible 
 /// Serves the control API over a Unix socket: HTTP, JSON, read-only.
 ///
 /// The socket has mode 0600 in a folder of mode 0700 that is ours; whoever can connect is this user or root.
-/// A server that fails while it runs, as one that meets a machine without descriptors, is started anew: the
-/// control API must not end the helper.
-public actor ControlServer {
-    private static let retryAfter = Duration.milliseconds(200)
+/// While there is no descriptor for one more connection it is tried again every second.
+public final class ControlServer: Sendable {
+    /// How long a connection may be silent.
+    private static let patience = TimeAmount.seconds(5)
 
     private let path: String
-    private let backend: any ControlBackend
-    private let waiter: DescriptorWaiter
-    private var server: HTTPServer
-    private var isStopped = false
+    private let group: MultiThreadedEventLoopGroup
+    private let channel: any Channel
 
-    /// Prepares a server at `path`, after making sure that the place is safe and free.
+    /// Serves at `path` from now on, after making sure that the place is safe and free.
     ///
     /// - Throws: ``ControlError``, which says what is in the way.
-    public init(path: String, backend: any ControlBackend) async throws {
+    public init(path: String, backend: any ControlBackend) throws(ControlError) {
         try ControlPlace.prepareFolder(of: path)
-        if await ControlClient(path: path).isAnswered {
+        self.path = path
+        group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        if ControlClient(path: path, on: group).isAnswered {
             throw ControlError("another helper is running at \(path)")
         }
         try ControlPlace.removeStale(path)
-        self.path = path
-        self.backend = backend
+        let visitors = NIOLoopBoundBox.makeBoxSendingValue(Visitors(), eventLoop: group.next())
         do {
-            waiter = try DescriptorWaiter()
+            channel = try ServerBootstrap(group: group)
+                .serverChannelOption(.backlog, value: 128)
+                // Who has sent all that it will is answered nevertheless.
+                .childChannelOption(.allowRemoteHalfClosure, value: true)
+                .childChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        Self.admit(channel, visitors)
+                        try Self.serve(channel, backend)
+                    }
+                }
+                .bind(unixDomainSocketPath: path).wait()
+            try SystemFiles.setMode(0o600, of: path)
         } catch {
             throw ControlError("\(path) cannot be served: \(error)")
         }
-        server = await Self.makeServer(path, backend, waiter)
     }
 
-    private static func makeServer(
-        _ path: String, _ backend: any ControlBackend, _ waiter: DescriptorWaiter
-    ) async -> HTTPServer {
-        let server = HTTPServer(
-            config: .init(
-                address: .unix(path: path), timeout: 5,
-                pool: SocketPool(queue: ControlQueue(waiter)), logger: .disabled))
-        await server.appendRoute("GET /v1/status") { _ in try json(await backend.status()) }
-        await server.appendRoute("GET /v1/ports") { _ in try json(await backend.ports()) }
-        await server.appendRoute("GET /v1/flows") { _ in try json(await backend.flows()) }
-        await server.appendRoute("GET *") { _ in failure(.notFound, "no such resource") }
-        await server.appendRoute("*") { _ in failure(.methodNotAllowed, "only GET is served") }
-        return server
+    private static func admit(_ channel: any Channel, _ visitors: NIOLoopBoundBox<Visitors>) {
+        visitors.value.admit(channel)?.close(promise: nil)
+        channel.closeFuture.whenComplete { _ in visitors.value.remove(channel) }
     }
 
-    /// Serves until cancelled or ``stop()``; `ready` is called once the socket answers.
+    private static func serve(_ channel: any Channel, _ backend: any ControlBackend) throws {
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(IdleStateHandler(allTimeout: patience))
+        try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
+        try pipeline.addHandler(ControlHandler(backend))
+    }
+
+    /// Stops serving, and removes the socket. Blocks until both are done.
+    public func stop() {
+        try? channel.close().wait()
+        SystemFiles.remove(path)
+    }
+}
+
+/// The connections that are open, the oldest first. So many at most that they fit within the descriptors that
+/// flows and mirrors leave to the rest.
+private struct Visitors {
+    private static let most = 32
+    private var channels: [any Channel] = []
+
+    /// Counts one more.
     ///
-    /// - Throws: When the socket cannot be had in the first place.
-    public func run(ready: @Sendable @escaping () -> Void) async throws {
-        defer { SystemFiles.remove(path) }
-        var wasReady = false
-        while !isStopped, !Task.isCancelled {
-            do {
-                try await serve {
-                    if !wasReady { ready() }
-                    wasReady = true
-                }
-            } catch {
-                guard wasReady else { throw error }
-            }
-            guard !isStopped, !Task.isCancelled else { return }
-            try await Task.sleep(for: Self.retryAfter)
-            try ControlPlace.removeStale(path)
-            server = await Self.makeServer(path, backend, waiter)
-        }
+    /// - Returns: The one that gives way to it.
+    mutating func admit(_ channel: any Channel) -> (any Channel)? {
+        channels.append(channel)
+        return channels.count > Self.most ? channels.removeFirst() : nil
     }
 
-    /// Serves until it fails or is stopped.
-    private func serve(ready: () -> Void) async throws {
-        let server = self.server
-        try await withThrowingTaskGroup(of: Bool.self) { group in
-            defer { group.cancelAll() }
-            group.addTask {
-                try await server.run()
-                return false
-            }
-            // One that could not begin would be waited for to no end.
-            group.addTask {
-                try await server.waitUntilListening()
-                return true
-            }
-            guard try await group.next() == true else { return }
-            try SystemFiles.setMode(0o600, of: path)
-            ready()
-            _ = try await group.next()
-        }
+    mutating func remove(_ channel: any Channel) {
+        channels.removeAll { $0 === channel }
     }
-
-    /// Stops serving.
-    public func stop() async {
-        isStopped = true
-        await server.stop(timeout: 0)
-    }
-}
-
-private func json(_ value: some Encodable) throws -> HTTPResponse {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return HTTPResponse(
-        statusCode: .ok, headers: [.contentType: "application/json"],
-        body: try encoder.encode(value))
-}
-
-private func failure(_ code: HTTPStatusCode, _ text: String) -> HTTPResponse {
-    HTTPResponse(
-        statusCode: code, headers: [.contentType: "application/json"],
-        body: Data("{\"error\":\"\(text)\"}\n".utf8))
 }

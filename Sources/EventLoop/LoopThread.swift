@@ -11,11 +11,24 @@ public enum LoopThread {
         init(_ run: @escaping @Sendable () -> Void) { self.run = run }
     }
 
+    /// Runs `body` on a new thread and blocks until it has returned.
+    ///
+    /// - Throws: ``LoopError`` when the kernel refuses another thread.
+    public static func runToEnd(_ body: @escaping @Sendable () -> Void) throws(LoopError) {
+        _ = pthread_join(try make(body), nil)
+    }
+
     /// Runs `body` on a new, detached thread. Whatever a loop thread owns is created inside `body`;
     /// a ``Mailbox`` created there is how others reach it.
     ///
     /// - Throws: ``LoopError`` when the kernel refuses another thread.
     public static func start(_ body: @escaping @Sendable () -> Void) throws(LoopError) {
+        _ = pthread_detach(try make(body))
+    }
+
+    private static func make(
+        _ body: @escaping @Sendable () -> Void
+    ) throws(LoopError) -> pthread_t {
         var thread = pthread_t()
         let context = unsafe Unmanaged.passRetained(Body(body))
         let status = unsafe pthread_create(
@@ -31,6 +44,6 @@ public enum LoopThread {
             unsafe context.release()
             throw LoopError(call: "pthread_create", status: -status)
         }
-        _ = pthread_detach(thread)
+        return thread
     }
 }

@@ -9,7 +9,7 @@ internal import Sockets
 //
 //     data loop, a thread of its own    tunnel, mirrors, flows, settings watch        HostSide
 //     watcher, a thread of its own      what listens on the desktop                   ListenerWatcher
-//     Swift concurrency                 the control API                               ControlServer
+//     SwiftNIO, a thread of its own     the control API                               ControlServer
 //
 // The control API reaches the data loop through one door, a mailbox of requests; what comes back are
 // values.
@@ -41,82 +41,30 @@ public struct HostOptions: Sendable {
 
 /// The desktop's program.
 public enum HostProgram {
-    /// Runs until SIGTERM or SIGINT.
+    /// Runs until SIGTERM or SIGINT. Blocks.
     ///
     /// - Throws: `SettingsError` when the settings are wrong at the start, `ControlError` when the control
     ///   socket cannot be had, `SystemError` when the tunnel's address cannot be.
-    public static func run(_ options: HostOptions) async throws {
+    public static func run(_ options: HostOptions) throws {
         Machine.ignoreBrokenPipes()
         Machine.raiseDescriptorLimit()
         Machine.keepFreedMemory()
         let settings = try SettingsFile.load(options.settingsPath)
-        let ended = Ended()
         // The control socket first: it is also the lock that keeps a second helper out.
         let backend = LoopBackend()
-        let server = try await ControlServer(path: options.controlPath, backend: backend)
-        let door = try await startLoop(options, settings, ended)
-        backend.open(door)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                try await server.run {
-                    options.log.info(
-                        "helper ready", metadata: ["control": "\(options.controlPath)"])
-                    ServiceManager.ready()
-                }
-            }
-            group.addTask { await ended.wait() }
-            // Whichever comes first: the loop's end is the usual one, the server's an error.
-            try await group.next()
-            await server.stop()
-            group.cancelAll()
-            // Stopping ends the server with an error of its own; nothing is wrong then.
-            while (try? await group.next()) != nil {}
-        }
-    }
-
-    private static func startLoop(
-        _ options: HostOptions, _ settings: Settings, _ ended: Ended
-    ) async throws -> Mailbox<HostRequest> {
-        try await withCheckedThrowingContinuation { continuation in
+        let server = try ControlServer(path: options.controlPath, backend: backend)
+        defer { server.stop() }
+        let outcome = Guarded<Result<Void, any Error>>(.success(()))
+        try LoopThread.runToEnd {
             do {
-                try LoopThread.start {
-                    do {
-                        let side = try HostSide(options, settings)
-                        continuation.resume(returning: side.door)
-                        side.run()
-                        ended.signal()
-                    } catch {
-                        continuation.resume(throwing: error)
-                    }
-                }
+                let side = try HostSide(options, settings)
+                backend.open(side.door)
+                try side.run()
             } catch {
-                continuation.resume(throwing: error)
+                outcome.withLock { $0 = .failure(error) }
             }
         }
-    }
-}
-
-/// Lets the asynchronous part wait for the loop's end.
-private final class Ended: Sendable {
-    private let state = Guarded<(isDone: Bool, waiter: CheckedContinuation<Void, Never>?)>(
-        (false, nil))
-
-    func signal() {
-        let waiter = state.withLock { state in
-            state.isDone = true
-            return state.waiter
-        }
-        waiter?.resume()
-    }
-
-    func wait() async {
-        await withCheckedContinuation { continuation in
-            let isDone = state.withLock { state in
-                if !state.isDone { state.waiter = continuation }
-                return state.isDone
-            }
-            if isDone { continuation.resume() }
-        }
+        try outcome.withLock { $0 }.get()
     }
 }
 
@@ -127,51 +75,34 @@ enum HostRequest: Sendable {
     case flows(@Sendable ([FlowReport]) -> Void)
 }
 
-/// Turns a request to the loop into an asynchronous call.
+/// Passes requests on to the loop. The control socket answers a little before there is one: what is asked by
+/// then waits for it.
 private final class LoopBackend: ControlBackend {
-    private let door = Guarded<Mailbox<HostRequest>?>(nil)
-
-    func open(_ door: Mailbox<HostRequest>) {
-        self.door.withLock { $0 = door }
+    private enum Door {
+        case notYet([HostRequest])
+        case open(Mailbox<HostRequest>)
     }
 
-    func status() async -> StatusReport {
-        await ask(StatusReport()) { reply in .status(reply) }
-    }
+    private let door = Guarded<Door>(.notYet([]))
 
-    func ports() async -> [PortReport] {
-        await ask([]) { reply in .ports(reply) }
-    }
-
-    func flows() async -> [FlowReport] {
-        await ask([]) { reply in .flows(reply) }
-    }
-
-    /// - Parameter fallback: The answer of a loop that is about to end, or not there yet.
-    private func ask<Answer: Sendable>(
-        _ fallback: Answer, _ request: (@escaping @Sendable (Answer) -> Void) -> HostRequest
-    ) async -> Answer {
-        guard let door = door.withLock({ $0 }) else { return fallback }
-        return await withCheckedContinuation { continuation in
-            let once = Once(continuation)
-            if !door.send(request { once.resume($0) }) { once.resume(fallback) }
+    func open(_ mailbox: Mailbox<HostRequest>) {
+        door.withLock { door in
+            if case .notYet(let requests) = door { requests.forEach { mailbox.send($0) } }
+            door = .open(mailbox)
         }
     }
-}
 
-/// A continuation that is resumed by whoever comes first.
-private final class Once<Answer: Sendable>: Sendable {
-    private let continuation: Guarded<CheckedContinuation<Answer, Never>?>
+    func status(_ reply: @escaping @Sendable (StatusReport) -> Void) { ask(.status(reply)) }
+    func ports(_ reply: @escaping @Sendable ([PortReport]) -> Void) { ask(.ports(reply)) }
+    func flows(_ reply: @escaping @Sendable ([FlowReport]) -> Void) { ask(.flows(reply)) }
 
-    init(_ continuation: CheckedContinuation<Answer, Never>) {
-        self.continuation = Guarded(continuation)
-    }
-
-    func resume(_ answer: Answer) {
-        let waiting = continuation.withLock { held in
-            defer { held = nil }
-            return held
+    /// What a loop that is about to end does not answer is not answered: the connection ends with the program.
+    private func ask(_ request: HostRequest) {
+        door.withLock { door in
+            switch door {
+            case .notYet(let requests): door = .notYet(requests + [request])
+            case .open(let mailbox): mailbox.send(request)
+            }
         }
-        waiting?.resume(returning: answer)
     }
 }

@@ -66,7 +66,10 @@ final class HostSide {
     }
 
     /// Runs the loop until a signal ends it.
-    func run() {
+    ///
+    /// - Throws: When it cannot begin, for want of descriptors or threads; everything is closed then.
+    func run() throws {
+        defer { loop.close() }
         do {
             try watcher.start()
             if options.isSandboxed { log.note(Sandbox.confineThread()) }
@@ -80,12 +83,13 @@ final class HostSide {
             log.info(
                 "helper started",
                 metadata: ["tunnel": "\(mode.uri)", "enabled": "\(settings.isEnabled)"])
-            loop.run()
+            log.info("helper ready", metadata: ["control": "\(options.controlPath)"])
+            ServiceManager.ready()
         } catch {
-            log.critical("the helper cannot run", metadata: ["reason": "\(error)"])
             stop()
+            throw error
         }
-        loop.close()
+        loop.run()
     }
 
     private func stop() {

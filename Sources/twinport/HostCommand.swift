@@ -6,7 +6,7 @@ internal import Posix
 internal import Settings
 
 /// `twinport host`.
-struct HostCommand: AsyncParsableCommand {
+struct HostCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "host", abstract: "Run the helper, in the foreground.",
         discussion: "Ends cleanly on SIGTERM and SIGINT; logs one line per event to standard error."
@@ -23,8 +23,8 @@ struct HostCommand: AsyncParsableCommand {
     @Flag(help: "Keep the privileges that the helper does not need.")
     var noSandbox = false
 
-    mutating func run() async throws {
-        try await run(in: enterSandbox())
+    mutating func run() throws {
+        try run(in: enterSandbox())
     }
 
     /// To be called while there is one thread.
@@ -33,13 +33,13 @@ struct HostCommand: AsyncParsableCommand {
         return noSandbox ? nil : Sandbox.enter()
     }
 
-    func run(in sandbox: Sandbox.Result?) async throws {
+    func run(in sandbox: Sandbox.Result?) throws {
         guard let level = Logger.Level(rawValue: logLevel) else {
             throw Problem(usage: "--log-level \(logLevel): expected one of \(Logger.levelNames)")
         }
         let log = Logger.lines("twinport", level: level)
         log.note(sandbox)
-        try await HostProgram.run(
+        try HostProgram.run(
             HostOptions(
                 settingsPath: settings.path, controlPath: control ?? Places.control,
                 version: Twinport.version, log: log, isSandboxed: sandbox != nil))

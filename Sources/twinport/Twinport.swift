@@ -7,7 +7,7 @@ internal import Settings
 
 /// `twinport`, the desktop's program and its command line.
 @main
-struct Twinport: AsyncParsableCommand {
+struct Twinport: ParsableCommand {
     static let version = "0.1.0"
 
     static let configuration = CommandConfiguration(
@@ -25,14 +25,12 @@ struct Twinport: AsyncParsableCommand {
         ])
 
     /// Parses, runs, and ends with the documented codes.
-    static func main() async {
+    static func main() {
         do {
             var command = try parseAsRoot()
             if let command = command as? HostCommand {
                 // Still one thread here, which is what the sandbox wants.
-                try await command.run(in: command.enterSandbox())
-            } else if var command = command as? any AsyncParsableCommand {
-                try await command.run()
+                try command.run(in: command.enterSandbox())
             } else {
                 try command.run()
             }

@@ -3,59 +3,157 @@ import Foundation
 import Testing
 
 private struct Canned: ControlBackend {
-    func status() async -> StatusReport {
+    func status(_ reply: @escaping @Sendable (StatusReport) -> Void) {
         var status = StatusReport()
         status.version = "9"
-        return status
+        reply(status)
     }
-    func ports() async -> [PortReport] { [] }
-    func flows() async -> [FlowReport] { [] }
+    /// Answers from another thread, a little later, as the loop does.
+    func ports(_ reply: @escaping @Sendable ([PortReport]) -> Void) {
+        Thread.detachNewThread {
+            usleep(50_000)
+            reply([])
+        }
+    }
+    /// More than a socket takes at once.
+    func flows(_ reply: @escaping @Sendable ([FlowReport]) -> Void) {
+        reply(
+            (0..<20_000).map {
+                FlowReport(
+                    id: $0, direction: "guest-to-host", protocol: "tcp", listener: "0.0.0.0:80",
+                    mirror: "0.0.0.0:80", client: "127.0.0.1:1", state: "open", bytesIn: 0,
+                    bytesOut: 0, ageSeconds: 1, idleSeconds: 1)
+            })
+    }
 }
 
 @Suite struct ControlServerTests {
     private let folder = "/tmp/twinport-control-\(UUID().uuidString)"
     private var path: String { "\(folder)/c.sock" }
 
-    @Test func `a client gets answers; a second helper and other users stay out`() async throws {
+    private func serving(_ body: () throws -> Void) throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let path = self.path
-        let server = try await ControlServer(path: path, backend: Canned())
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            let (ready, signal) = AsyncStream.makeStream(of: Void.self)
-            group.addTask { try await server.run { signal.yield() } }
-            for await _ in ready { break }
-            let status = try await ControlClient(path: path).status()
-            #expect(status.version == "9")
-            let mode =
-                try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
-            #expect(mode == 0o600)
-            let folderMode =
-                try FileManager.default.attributesOfItem(atPath: folder)[.posixPermissions] as? Int
-            #expect(folderMode == 0o700)
-            await #expect(throws: ControlError.self) {
-                try await ControlServer(path: path, backend: Canned())
+        let server = try ControlServer(path: path, backend: Canned())
+        defer { server.stop() }
+        try body()
+    }
+
+    @Test func `a client gets answers; a second helper and other users stay out`() throws {
+        try serving {
+            let client = ControlClient(path: path)
+            let (status, ports) = (try client.status(), try client.ports())
+            #expect(status.version == "9" && ports.isEmpty)
+            let flows = try client.flows()
+            #expect(flows.count == 20_000)
+            let modes = try [path, folder].map {
+                try FileManager.default.attributesOfItem(atPath: $0)[.posixPermissions] as? Int
             }
-            await server.stop()
-            group.cancelAll()
-            while (try? await group.next()) != nil {}
+            #expect(modes == [0o600, 0o700])
+            #expect(throws: ControlError.self) {
+                try ControlServer(path: path, backend: Canned())
+            }
+            let again = try client.status()
+            #expect(again == status)
+        }
+        #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
+    @Test func `who has sent everything is answered, also late and twice`() throws {
+        try serving {
+            let twice = "GET /v1/ports HTTP/1.1\r\n\r\nGET /v1/status HTTP/1.1\r\n\r\n"
+            let answer = try exchange(twice)
+            #expect(answer.components(separatedBy: "HTTP/1.1 200 OK").count == 3, "\(answer)")
+            let one = try exchange("GET /v1/ports HTTP/1.0\r\n\r\n")
+            #expect(one.contains(" 200 ") && one.hasSuffix("\r\n\r\n[]"), "\(one)")
         }
     }
 
-    @Test func `no helper is told apart from a broken one`() async throws {
-        let error = await #expect(throws: ControlError.self) {
-            try await ControlClient(path: "/tmp/twinport-nobody-\(UUID().uuidString)").status()
+    @Test func `what is not there, not to be had or not HTTP is said`() throws {
+        try serving {
+            let answers = try [
+                "GET /v2 HTTP/1.1\r\n\r\n", "GET /v1/status?x=1 HTTP/1.1\r\n\r\n",
+                "POST /v1/status HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+                "once upon a time\r\n\r\n", "",
+            ].map(exchange)
+            #expect(
+                answers.map { $0.split(separator: " ").dropFirst().first } == [
+                    "404", "200", "405", "400", nil,
+                ])
+        }
+    }
+
+    @Test func `of a crowd that says nothing the oldest give way`() throws {
+        try serving {
+            let crowd = try (0..<100).map { _ in try Caller(path) }
+            let status = try ControlClient(path: path).status()
+            #expect(status.version == "9")
+            #expect(crowd[0].readToEnd() == "")
+            #expect(crowd[99].isOpen)
+        }
+    }
+
+    /// Sends everything, says that this was all, and reads to the end.
+    private func exchange(_ text: String) throws -> String {
+        let caller = try Caller(path)
+        caller.say(text)
+        return caller.readToEnd()
+    }
+
+    @Test func `no helper is told apart from a broken one`() throws {
+        let error = #expect(throws: ControlError.self) {
+            try ControlClient(path: "/tmp/twinport-nobody-\(UUID().uuidString)").status()
         }
         #expect(error?.isNotRunning == true)
     }
 
-    @Test func `something that is not our socket is not removed`() async throws {
+    @Test func `something that is not our socket is not removed`() throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         try Data("precious".utf8).write(to: URL(filePath: path))
         let path = self.path
-        await #expect(throws: ControlError.self) {
-            try await ControlServer(path: path, backend: Canned())
+        #expect(throws: ControlError.self) {
+            try ControlServer(path: path, backend: Canned())
         }
         #expect(try String(contentsOfFile: path, encoding: .utf8) == "precious")
+    }
+}
+
+/// A connection to a control socket, with what HTTP clients never do.
+private final class Caller {
+    private let raw = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+
+    init(_ path: String) throws {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let status = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(raw, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        try #require(status == 0, "connect: \(errno)")
+    }
+
+    deinit { close(raw) }
+
+    /// Says it, and that there is nothing more.
+    func say(_ text: String) {
+        _ = text.withCString { send(raw, $0, strlen($0), Int32(MSG_NOSIGNAL)) }
+        shutdown(raw, Int32(SHUT_WR))
+    }
+
+    func readToEnd() -> String {
+        var answer: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = recv(raw, &chunk, chunk.count, 0)
+            if count <= 0 { return String(decoding: answer, as: UTF8.self) }
+            answer += chunk[..<count]
+        }
+    }
+
+    var isOpen: Bool {
+        var byte: UInt8 = 0
+        return recv(raw, &byte, 1, Int32(MSG_DONTWAIT)) < 0 && errno == EAGAIN
     }
 }

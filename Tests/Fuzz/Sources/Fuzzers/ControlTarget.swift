@@ -13,18 +13,15 @@ func makeControlTarget() -> FuzzTarget {
         unlink(socketPath())
         rmdir(folder())
     }
-    let started = Started()
-    Task.detached {
-        do {
-            let server = try await ControlServer(path: path, backend: Backend())
-            try await server.run { started.signal() }
-        } catch {
-            fatalError("the control server ended: \(error)")
-        }
+    let server: ControlServer
+    do {
+        server = try ControlServer(path: path, backend: Backend())
+    } catch {
+        fatalError("\(error)")
     }
-    started.wait()
     var count = 0
     return { input in
+        defer { withExtendedLifetime(server) {} }
         let answer = exchange(path, input)
         require(
             answer.isEmpty || answer.starts(with: Array("HTTP/1.1 ".utf8)),
@@ -45,16 +42,9 @@ private func folder() -> String { "/tmp/twinport-fuzz-\(getpid())" }
 private func socketPath() -> String { "\(folder())/control.sock" }
 
 private struct Backend: ControlBackend {
-    func status() async -> StatusReport { StatusReport() }
-    func ports() async -> [PortReport] { [] }
-    func flows() async -> [FlowReport] { [] }
-}
-
-private final class Started: @unchecked Sendable {
-    private var semaphore = sem_t()
-    init() { sem_init(&semaphore, 0, 0) }
-    func signal() { sem_post(&semaphore) }
-    func wait() { while sem_wait(&semaphore) != 0 {} }
+    func status(_ reply: @escaping @Sendable (StatusReport) -> Void) { reply(StatusReport()) }
+    func ports(_ reply: @escaping @Sendable ([PortReport]) -> Void) { reply([]) }
+    func flows(_ reply: @escaping @Sendable ([FlowReport]) -> Void) { reply([]) }
 }
 
 /// Sends everything, says that this was all, and reads to the end.
