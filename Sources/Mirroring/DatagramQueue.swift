@@ -4,7 +4,7 @@ internal import Sockets
 /// What all datagram queues of a side may hold together. Loop thread only.
 final class DatagramBudget {
     /// With ``DatagramQueue/overhead`` for each.
-    static let maxBytes = 64 << 20
+    static let maxBytes = 16 << 20
 
     fileprivate(set) var bytes = 0
 }

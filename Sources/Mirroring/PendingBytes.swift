@@ -1,19 +1,39 @@
+internal import DequeModule
 internal import Sockets
 
 /// Bytes that the kernel did not take yet, in order. Bounded by the stream's window, which is the only
 /// way they get here.
+///
+/// They lie in chunks, so that many of them cost hardly more memory than they are, and go back to the
+/// allocator as they leave.
 struct PendingBytes {
-    private var bytes: [UInt8] = []
+    /// Also what one write offers at most.
+    static let maxChunk = 32_768
+
+    private var chunks = Deque<[UInt8]>()
+    /// How much of the first chunk has left.
     private var head = 0
 
-    var count: Int { bytes.count - head }
-    var isEmpty: Bool { count == 0 }
+    var isEmpty: Bool { chunks.isEmpty }
 
     mutating func append(_ span: Span<UInt8>) {
-        let needed = bytes.count + span.count
-        // Twice, not just enough: a peer may send its window in frames of one byte.
-        if needed > bytes.capacity { bytes.reserveCapacity(max(needed, 2 * bytes.capacity)) }
-        bytes.append(copying: span)
+        var start = 0
+        while start < span.count {
+            if chunks.last.map({ $0.count >= Self.maxChunk }) ?? true { chunks.append([]) }
+            let last = chunks.count - 1
+            let count = min(span.count - start, Self.maxChunk - chunks[last].count)
+            Self.extend(&chunks[last], by: span.extracting(start..<(start + count)))
+            start += count
+        }
+    }
+
+    private static func extend(_ chunk: inout [UInt8], by span: Span<UInt8>) {
+        let needed = chunk.count + span.count
+        // Half as much again, not just enough: a peer may send its window in frames of one byte.
+        if needed > chunk.capacity {
+            chunk.reserveCapacity(max(needed, min(maxChunk, chunk.capacity + chunk.capacity / 2)))
+        }
+        chunk.append(copying: span)
     }
 
     /// Offers the bytes to `body` until it takes no more (returns nil) or all are gone.
@@ -23,26 +43,17 @@ struct PendingBytes {
         _ body: (Span<UInt8>) throws(Failure) -> Int?
     ) throws(Failure) -> Int {
         var taken = 0
-        let start = head
-        let end = bytes.count
-        while start + taken < end {
-            let count = try body(bytes.span.extracting((start + taken)..<end))
-            guard let count else { break }
+        while let chunk = chunks.first {
+            guard let count = try body(chunk.span.extracting(head..<chunk.count)) else { break }
             taken += count
+            head += count
+            if head == chunk.count {
+                chunks.removeFirst()
+                head = 0
+            }
         }
-        head = start + taken
-        releaseMemory()
+        // A burst must not leave its memory with an idle flow.
+        if isEmpty { chunks = Deque() }
         return taken
-    }
-
-    private mutating func releaseMemory() {
-        if isEmpty {
-            head = 0
-            // A burst must not leave its memory with an idle flow.
-            bytes.removeAll(keepingCapacity: bytes.capacity <= 4_096)
-        } else if head >= 65_536, head >= bytes.count / 2 {
-            bytes.removeSubrange(..<head)
-            head = 0
-        }
     }
 }

@@ -1,15 +1,24 @@
 /// What all streams of a session may make us hold together. Pure.
 struct ReceiveBudget: Equatable {
+    /// What a peer may send on a stream that it opens before it hears of it again.
+    static let initialWindow: UInt32 = 32_768
     /// How many bytes windows may grow beyond their initial size, together.
-    static let growth: UInt64 = 256 << 20
-    /// How many received bytes may wait for applications, together. The stream whose bytes go past it is
-    /// reset: a peer can otherwise fill the initial windows of 65,535 streams, which is 16 GiB.
-    static let maxHeld: UInt64 = 256 << 20
+    static let growth: UInt64 = 12 << 20
+    /// How many received bytes may wait for applications, together: what windows can grow, and as much as
+    /// 256 streams that never grew. The stream whose bytes go past it is reset: a peer can otherwise fill
+    /// the initial windows of 65,535 streams, which is 2 GiB.
+    static let maxHeld: UInt64 = 20 << 20
 
-    fileprivate(set) var growth: UInt64
+    /// What there was to begin with.
+    private let total: UInt64
+    /// What of it no window has.
+    private(set) var growth: UInt64
+    /// How many windows have some of it.
+    private(set) var grown: UInt64 = 0
     fileprivate(set) var held: UInt64 = 0
 
     init(growth: UInt64 = Self.growth) {
+        total = growth
         self.growth = growth
     }
 
@@ -18,6 +27,16 @@ struct ReceiveBudget: Equatable {
     static func window(besides count: Int, atMost largest: UInt32) -> UInt32 {
         let share = max(16_384, maxHeld / 2 / UInt64(count + 1))
         return UInt32(min(UInt64(largest), share))
+    }
+
+    /// What a window may grow: an even part for each that has grown, and for one more that would like to.
+    var share: UInt64 { total / (max(grown, 1) + 1) }
+
+    /// Changes what a window has from `old` to `new` bytes; there is as much.
+    fileprivate mutating func exchange(_ old: UInt64, for new: UInt64) {
+        growth = growth + old - new
+        if old == 0, new > 0 { grown += 1 }
+        if old > 0, new == 0 { grown -= 1 }
     }
 }
 
@@ -32,13 +51,14 @@ struct ReceiveBudget: Equatable {
 /// meanwhile may still be under way, so it is not the latest that counts but the one that was the latest when
 /// the mark before was reached; that makes one doubling a round trip at most, however long the tunnel is.
 ///
-/// Growth draws on a byte budget that all streams of a session share. What a window took goes back when
+/// Growth draws on a byte budget that all streams of a session share, evenly: the more windows have grown, the
+/// less each may (half of it when it is the only one), and one that has more gives it up as its credit is used. What a window took goes back when
 /// the *credit* is used up, not when the window shrinks: credit once given stays given, and a peer that
 /// hoards it on one stream after the other must not get more than the budget has.
 struct ReceiveWindow: Equatable {
-    /// The largest a window grows.
-    static let maxSize: UInt64 = 8 << 20
     private static let idleAfter: UInt64 = 1_000
+    /// A grant of less is not worth a frame, but for half a window.
+    private static let worthwhile: UInt64 = 16_384
 
     /// What became of bytes that arrived.
     enum Verdict: Equatable {
@@ -53,7 +73,7 @@ struct ReceiveWindow: Equatable {
     private var size: UInt64
     /// What of the shared budget this window has, with the initial size in it.
     private var reserved: UInt64
-    private var received: UInt64 = 0
+    private(set) var received: UInt64 = 0
     private var consumed: UInt64 = 0
     private(set) var granted: UInt64
     /// The limit whose reaching is watched for, and whether the last bytes ended exactly there.
@@ -102,10 +122,12 @@ struct ReceiveWindow: Equatable {
             stoppedAtMark = false
             grow(&budget)
         }
+        size = min(size, initial + budget.share)
         giveBack(&budget)
         defer { if mark <= received { mark = granted } }
         let limit = consumed + size
-        guard limit > granted, limit - granted >= size / 4 else { return nil }
+        let step = max(size / 4, min(size / 2, Self.worthwhile))
+        guard limit > granted, limit - granted >= step else { return nil }
         granted = limit
         return limit
     }
@@ -115,25 +137,25 @@ struct ReceiveWindow: Equatable {
         guard !isReleased else { return }
         isReleased = true
         budget.held -= held
-        budget.growth += reserved - initial
-        reserved = initial
+        reserve(initial, &budget)
         size = initial
     }
 
     private mutating func grow(_ budget: inout ReceiveBudget) {
-        guard !isReleased, size < Self.maxSize else { return }
-        let larger = min(2 * size, Self.maxSize)
-        let missing = larger - min(larger, reserved)
-        guard budget.growth >= missing else { return }
-        budget.growth -= missing
-        reserved += missing
+        guard !isReleased else { return }
+        let larger = min(2 * size, initial + budget.share, reserved + budget.growth)
+        guard larger > size else { return }
         size = larger
+        if size > reserved { reserve(size, &budget) }
     }
 
     private mutating func giveBack(_ budget: inout ReceiveBudget) {
         let needed = max(size, granted - consumed)
-        guard needed < reserved else { return }
-        budget.growth += reserved - needed
-        reserved = needed
+        if needed < reserved { reserve(needed, &budget) }
+    }
+
+    private mutating func reserve(_ bytes: UInt64, _ budget: inout ReceiveBudget) {
+        budget.exchange(reserved - initial, for: bytes - initial)
+        reserved = bytes
     }
 }

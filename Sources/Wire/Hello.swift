@@ -80,7 +80,7 @@ public struct Hello: Equatable, Sendable {
         optionalFeatures = 0
         maxStreams = UInt32(StreamID.maxSlot)
         maxListeners = 8_192
-        initialWindow = 262_144
+        initialWindow = 32_768
         self.instance = instance
         self.epoch = epoch
         self.os = os

@@ -329,7 +329,7 @@ import Wire
 
     // MARK: Credit
 
-    @Test(arguments: [262_143, 262_144, 262_145])
+    @Test(arguments: [32_767, 32_768, 32_769])
     func `DATA fits the credit to the byte`(count: Int) {
         let victim = greeted()
         victim.host.onOpen = { stream, flow in
@@ -337,11 +337,11 @@ import Wire
             stream.acceptOpen()
         }
         victim.open(1)
-        victim.data(first.rawValue, min(count, 262_144))
-        if count > 262_144 { victim.data(first.rawValue, count - 262_144) }
+        victim.data(first.rawValue, min(count, 32_768))
+        if count > 32_768 { victim.data(first.rawValue, count - 32_768) }
         let flow = victim.host.accepted[0]
-        #expect(flow.endCode == (count > 262_144 ? .violation : nil))
-        #expect(flow.received.count == min(count, 262_144) && victim.verdict == nil)
+        #expect(flow.endCode == (count > 32_768 ? .violation : nil))
+        #expect(flow.received.count == min(count, 32_768) && victim.verdict == nil)
     }
 
     @Test func `WINDOW goes up to 2^63-1`() {

@@ -101,7 +101,7 @@ import Wire
         let victim = greeted()
         victim.open(1)
         victim.host.accepted[0].stream?.reset(.other)
-        for _ in 0..<4 { victim.data(first.rawValue, 65_536) }
+        for _ in 0..<4 { victim.data(first.rawValue, 8_192) }
         #expect(victim.verdict == nil && victim.host.accepted[0].received.isEmpty)
         for _ in 0..<20_001 { victim.data(first.rawValue, 1) }
         #expect(victim.verdict == .calm)
@@ -155,19 +155,20 @@ import Wire
                 <= 2 * session.streamCount + 64)
     }
 
-    @Test func `all streams together hold no more than 256 MiB, and the one too many is reset`() {
+    @Test func `all streams together hold no more than 20 MiB, and the one too many is reset`() {
         let victim = greeted()
         victim.host.onOpen = { stream, flow in
             flow.consumes = false
             stream.acceptOpen()
         }
-        let full = Int(ReceiveBudget.maxHeld) / 262_144
+        let window = Int(ReceiveBudget.initialWindow)
+        let full = Int(ReceiveBudget.maxHeld) / window
         for slot in 1...full + 2 {
             victim.open(slot)
             // The flow forgets, the session counts.
             let id = StreamID(slot: slot, generation: 0, isGuestOpened: true)
             for _ in 0..<4 where victim.host.accepted[slot - 1].endCode == nil {
-                victim.data(id.rawValue, 65_536)
+                victim.data(id.rawValue, window / 4)
                 victim.host.accepted[slot - 1].received.removeAll()
             }
         }
@@ -175,9 +176,9 @@ import Wire
         #expect(victim.host.accepted.map(\.endCode).filter { $0 == .limit }.count == 2)
         #expect(victim.host.session.streamsOverBudget == 2 && victim.verdict == nil)
         // What an application reads makes room again.
-        victim.host.accepted[0].stream?.consumed(262_144)
+        victim.host.accepted[0].stream?.consumed(window)
         victim.host.accepted[1].stream?.reset(.reset)
-        #expect(victim.host.session.budget.held == ReceiveBudget.maxHeld - 2 * 262_144)
+        #expect(victim.host.session.budget.held == ReceiveBudget.maxHeld - 2 * UInt64(window))
     }
 
     @Test func `a peer that takes nothing for 30 s is gone, though it talks`() {

@@ -39,7 +39,7 @@ import Wire
         }
         victim.open(1)
         victim.open(2)
-        victim.data(first.rawValue, 262_144)
+        victim.data(first.rawValue, 32_768)
         #expect(victim.host.accepted[0].endCode == nil)
         victim.data(first.rawValue, 1)
         #expect(victim.host.accepted[0].endCode == .violation)

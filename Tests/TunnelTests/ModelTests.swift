@@ -15,8 +15,11 @@ import Wire
         for _ in 0..<60 {
             var budget = ReceiveBudget()
             var now: UInt64 = 0
-            var windows = (0..<8).map { _ in ReceiveWindow(initial: 262_144, now: 0) }
-            var model = windows.map { _ in (received: 0, consumed: 0, granted: 262_144) }
+            let initial = Int(ReceiveBudget.initialWindow)
+            var windows = (0..<8).map { _ in
+                ReceiveWindow(initial: ReceiveBudget.initialWindow, now: 0)
+            }
+            var model = windows.map { _ in (received: 0, consumed: 0, granted: initial) }
             for _ in 0..<400 {
                 let index = Int.random(in: 0..<8, using: &generator)
                 now += [0, 0, 0, 10, 1_500].randomElement(using: &generator)!
@@ -39,11 +42,11 @@ import Wire
                     }
                 }
                 // What the peers may still make us hold, and what we hold.
-                let promised = model.map { max(0, $0.granted - $0.consumed - 262_144) }
+                let promised = model.map { max(0, $0.granted - $0.consumed - initial) }
                 #expect(
                     promised.reduce(0, +) <= Int(ReceiveBudget.growth),
                     "seed \(generator.seed)")
-                #expect(model.allSatisfy { $0.granted - $0.consumed <= 8 << 20 })
+                #expect(model.allSatisfy { $0.granted - $0.consumed <= Int(ReceiveBudget.growth) / 2 + initial })
                 #expect(
                     Int(budget.held) == model.reduce(0) { $0 + $1.received - $1.consumed },
                     "seed \(generator.seed)")
@@ -58,7 +61,7 @@ import Wire
         var now: UInt64 = 0
         var hoarded: UInt64 = 0
         for _ in 0..<200 {
-            var window = ReceiveWindow(initial: 262_144, now: now)
+            var window = ReceiveWindow(initial: ReceiveBudget.initialWindow, now: now)
             var received: UInt64 = 0
             // Use up all credit until the window has grown as far as it goes.
             for _ in 0..<40 {
@@ -73,16 +76,17 @@ import Wire
                 received += 1
                 _ = window.consume(1, &budget, now: now)
             }
-            hoarded += window.granted - received - min(window.granted - received, 262_144)
+            let left = window.granted - received
+            hoarded += left - min(left, UInt64(ReceiveBudget.initialWindow))
         }
         #expect(hoarded <= ReceiveBudget.growth)
     }
 
     @Test func `the window we offer shrinks with the number of our streams`() {
-        #expect(ReceiveBudget.window(besides: 0, atMost: 262_144) == 262_144)
-        #expect(ReceiveBudget.window(besides: 511, atMost: 262_144) == 262_144)
-        #expect(ReceiveBudget.window(besides: 512, atMost: 262_144) < 262_144)
-        #expect(ReceiveBudget.window(besides: 65_534, atMost: 262_144) == 16_384)
+        #expect(ReceiveBudget.window(besides: 0, atMost: 32_768) == 32_768)
+        #expect(ReceiveBudget.window(besides: 319, atMost: 32_768) == 32_768)
+        #expect(ReceiveBudget.window(besides: 320, atMost: 32_768) < 32_768)
+        #expect(ReceiveBudget.window(besides: 65_534, atMost: 32_768) == 16_384)
         #expect(ReceiveBudget.window(besides: 65_534, atMost: 1_000) == 1_000)
     }
 

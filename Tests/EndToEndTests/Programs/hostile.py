@@ -67,6 +67,8 @@ class Guest:
         self.refusals = {}
         self.opened = set()
         self.limits = {}
+        # What a stream may carry before it is granted more: the helper's HELLO says it.
+        self.window = 0
         self.is_synced = threading.Event()
         self.is_over = False
         if reads:
@@ -100,7 +102,9 @@ class Guest:
         self.is_synced.set()
 
     def got(self, kind, stream, payload):
-        if kind == LISTENER:
+        if kind == HELLO:
+            self.window, = struct.unpack_from("<I", payload, 29)
+        elif kind == LISTENER:
             number, protocol = struct.unpack_from("<IB", payload)
             family, port = struct.unpack_from("<BH", payload, 6)
             self.offered[number] = (protocol, port)
@@ -299,7 +303,7 @@ def hoard(path, until):
             sent[stream_id(slot)] = 0
             guest.say(opening(slot, number))
         for stream in list(sent)[-80:]:
-            count = min(262144, guest.limits.get(stream, 262144) - sent[stream])
+            count = min(262144, guest.limits.get(stream, guest.window) - sent[stream])
             if count > 0:
                 guest.say(frame(DATA, stream, b"x" * count))
                 sent[stream] += count
@@ -310,9 +314,10 @@ def crumbs(path, until):
     """A window in frames of one byte, to a listener that never reads."""
     guest = Guest(path)
     number = guest.find(1, 7701)
-    for slot in range(1, 9):
-        guest.say(opening(slot, number) + frame(DATA, stream_id(slot), b"x" * 131072))
-        guest.say(frame(DATA, stream_id(slot), b"x") * 131072)
+    half = guest.window // 2
+    for slot in range(1, 65):
+        guest.say(opening(slot, number) + frame(DATA, stream_id(slot), b"x" * half))
+        guest.say(frame(DATA, stream_id(slot), b"x") * half)
         if time.time() > until or guest.is_over:
             break
     guest.close()
