@@ -4,10 +4,11 @@ struct ReceiveBudget: Equatable {
     static let initialWindow: UInt32 = 32_768
     /// How many bytes windows may grow beyond their initial size, together.
     static let growth: UInt64 = 12 << 20
-    /// How many received bytes may wait for applications, together: what windows can grow, and as much as
-    /// 256 streams that never grew. The stream whose bytes go past it is reset: a peer can otherwise fill
-    /// the initial windows of 65,535 streams, which is 2 GiB.
-    static let maxHeld: UInt64 = 20 << 20
+    /// What first windows of streams that we open share.
+    static let offers: UInt64 = 8 << 20
+    /// How many received bytes may wait for applications, together. The stream whose bytes go past it is reset: a peer can otherwise fill the initial windows
+    /// of 65,535 streams, which is 2 GiB.
+    static let maxHeld = growth + offers
 
     /// What there was to begin with.
     private let total: UInt64
@@ -15,6 +16,8 @@ struct ReceiveBudget: Equatable {
     private(set) var growth: UInt64
     /// How many windows have some of it.
     private(set) var grown: UInt64 = 0
+    /// What of ``offers`` is taken; more, when there are so many streams that each gets the least.
+    fileprivate(set) var offered: UInt64 = 0
     fileprivate(set) var held: UInt64 = 0
 
     init(growth: UInt64 = Self.growth) {
@@ -22,11 +25,13 @@ struct ReceiveBudget: Equatable {
         self.growth = growth
     }
 
-    /// The initial window to offer on one more stream of ours beside `count` others: all of them
-    /// together then stay within half of ``maxHeld``, down to 16 KiB each.
-    static func window(besides count: Int, atMost largest: UInt32) -> UInt32 {
-        let share = max(16_384, maxHeld / 2 / UInt64(count + 1))
-        return UInt32(min(UInt64(largest), share))
+    /// The first window of one more stream of ours: an eighth of what is left for them, 16 to 256 KiB. The peer
+    /// answers at once with that much, which is most of what is fetched from listeners.
+    mutating func offer() -> UInt32 {
+        let left = Self.offers - min(Self.offers, offered)
+        let window = min(262_144, max(16_384, left / 8))
+        offered += window
+        return UInt32(window)
     }
 
     /// What a window may grow: an even part for each that has grown, and for one more that would like to.
@@ -70,6 +75,7 @@ struct ReceiveWindow: Equatable {
     }
 
     private let initial: UInt64
+    private let isOffered: Bool
     private var size: UInt64
     /// What of the shared budget this window has, with the initial size in it.
     private var reserved: UInt64
@@ -82,8 +88,10 @@ struct ReceiveWindow: Equatable {
     private var lastConsumed: UInt64
     private var isReleased = false
 
-    init(initial: UInt32, now: UInt64) {
+    /// - Parameter isOffered: Whether `initial` came from ``ReceiveBudget/offer()``, and goes back there.
+    init(initial: UInt32, isOffered: Bool = false, now: UInt64) {
         self.initial = UInt64(initial)
+        self.isOffered = isOffered
         size = self.initial
         reserved = self.initial
         granted = self.initial
@@ -137,6 +145,7 @@ struct ReceiveWindow: Equatable {
         guard !isReleased else { return }
         isReleased = true
         budget.held -= held
+        if isOffered { budget.offered -= initial }
         reserve(initial, &budget)
         size = initial
     }

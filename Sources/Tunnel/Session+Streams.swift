@@ -14,16 +14,21 @@ extension Session {
     ) -> TunnelStream? {
         guard !isEnded, let peer, opened.count < Int(peer.maxStreams), let id = opened.nextID()
         else { return nil }
-        let window = ReceiveBudget.window(besides: opened.count, atMost: hello.initialWindow)
+        // Datagrams need no credit.
+        let isOffered = transport == .tcp
+        let window = isOffered ? budget.offer() : hello.initialWindow
         let message = OpenMessage(
             listener: listener, transport: transport, window: window, client: client,
             dialled: dialled)
         let stream = TunnelStream(
             id: id, session: self, isLocal: true, open: message,
             sendLimit: UInt64(peer.initialWindow),
-            window: ReceiveWindow(initial: window, now: clock()))
+            window: ReceiveWindow(initial: window, isOffered: isOffered, now: clock()))
         stream.handler = handler
-        guard opened.insert(stream) else { return nil }
+        guard opened.insert(stream) else {
+            stream.window.release(&budget)
+            return nil
+        }
         queue(.open, on: stream)
         return stream
     }

@@ -46,7 +46,10 @@ import Wire
                 #expect(
                     promised.reduce(0, +) <= Int(ReceiveBudget.growth),
                     "seed \(generator.seed)")
-                #expect(model.allSatisfy { $0.granted - $0.consumed <= Int(ReceiveBudget.growth) / 2 + initial })
+                #expect(
+                    model.allSatisfy {
+                        $0.granted - $0.consumed <= Int(ReceiveBudget.growth) / 2 + initial
+                    })
                 #expect(
                     Int(budget.held) == model.reduce(0) { $0 + $1.received - $1.consumed },
                     "seed \(generator.seed)")
@@ -82,12 +85,33 @@ import Wire
         #expect(hoarded <= ReceiveBudget.growth)
     }
 
-    @Test func `the window we offer shrinks with the number of our streams`() {
-        #expect(ReceiveBudget.window(besides: 0, atMost: 32_768) == 32_768)
-        #expect(ReceiveBudget.window(besides: 319, atMost: 32_768) == 32_768)
-        #expect(ReceiveBudget.window(besides: 320, atMost: 32_768) < 32_768)
-        #expect(ReceiveBudget.window(besides: 65_534, atMost: 32_768) == 16_384)
-        #expect(ReceiveBudget.window(besides: 65_534, atMost: 1_000) == 1_000)
+    @Test func `the window we offer shrinks with the number of our streams, and comes back`() {
+        var budget = ReceiveBudget()
+        var offered: [UInt32] = []
+        for _ in 0..<65_535 { offered.append(budget.offer()) }
+        #expect(offered.prefix(24).allSatisfy { $0 == 262_144 } && offered.last == 16_384)
+        #expect(offered.map { Int($0) }.sorted(by: >) == offered.map { Int($0) })
+        #expect(
+            offered.filter { $0 > 16_384 }.reduce(0) { $0 + UInt64($1) } <= ReceiveBudget.offers)
+        for window in offered {
+            var window = ReceiveWindow(initial: window, isOffered: true, now: 0)
+            window.release(&budget)
+        }
+        #expect(budget == ReceiveBudget())
+    }
+
+    @Test func `a session has all of its budget again when its streams are gone`() throws {
+        let pair = Pair()
+        pair.start()
+        for round in 0..<3 {
+            let streams = (0..<40).compactMap { _ in pair.host.open(ScriptedFlow()) }
+            #expect(streams.count == 40 && pair.host.session.budget.offered > 1 << 20)
+            pair.settle()
+            for stream in streams { stream.reset(.reset) }
+            pair.settle()
+            #expect(pair.host.session.budget == ReceiveBudget(), "round \(round)")
+            #expect(pair.guest.session.budget == ReceiveBudget(), "round \(round)")
+        }
     }
 
     // MARK: TokenBucket
