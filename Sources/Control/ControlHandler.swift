@@ -63,16 +63,21 @@ final class ControlHandler: ChannelInboundHandler {
         head.headers.add(name: "Content-Type", value: "application/json")
         head.headers.add(name: "Content-Length", value: "\(body.readableBytes)")
         if !keepsAlive { head.headers.add(name: "Connection", value: "close") }
-        isAnswering = false
         context.write(wrapOutboundOut(.head(head)), promise: nil)
-        context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
         let written = context.eventLoop.makePromise(of: Void.self)
-        // Closing takes back what was not written yet.
         written.futureResult.assumeIsolated().whenComplete { [self] _ in
-            if !keepsAlive || hasEnded && !isAnswering { context.close(promise: nil) }
+            finish(context, keepsAlive: keepsAlive)
         }
-        // A request that waited for this answer is read within this call.
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: written)
+        context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(body))), promise: written)
+    }
+
+    /// Ends an answer once the socket has taken it: a client that asks again and again and reads nothing has one
+    /// answer waiting, and is closed for its silence.
+    private func finish(_ context: ChannelHandlerContext, keepsAlive: Bool) {
+        isAnswering = false
+        // A request that waited for this is read within the call.
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        if !keepsAlive || hasEnded && !isAnswering { context.close(promise: nil) }
     }
 }
 

@@ -1,8 +1,11 @@
 import Control
 import Foundation
+import Synchronization
 import Testing
 
-private struct Canned: ControlBackend {
+private final class Canned: ControlBackend {
+    let flowsAsked = Atomic(0)
+
     func status(_ reply: @escaping @Sendable (StatusReport) -> Void) {
         var status = StatusReport()
         status.version = "9"
@@ -17,6 +20,7 @@ private struct Canned: ControlBackend {
     }
     /// More than a socket takes at once.
     func flows(_ reply: @escaping @Sendable ([FlowReport]) -> Void) {
+        flowsAsked.wrappingAdd(1, ordering: .relaxed)
         reply(
             (0..<20_000).map {
                 FlowReport(
@@ -31,9 +35,11 @@ private struct Canned: ControlBackend {
     private let folder = "/tmp/twinport-control-\(UUID().uuidString)"
     private var path: String { "\(folder)/c.sock" }
 
+    private let backend = Canned()
+
     private func serving(_ body: () throws -> Void) throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let server = try ControlServer(path: path, backend: Canned())
+        let server = try ControlServer(path: path, backend: backend)
         defer { server.stop() }
         try body()
     }
@@ -79,6 +85,20 @@ private struct Canned: ControlBackend {
                 answers.map { $0.split(separator: " ").dropFirst().first } == [
                     "404", "200", "405", "400", nil,
                 ])
+        }
+    }
+
+    @Test func `who asks and asks and reads nothing has one answer waiting, then all of them`()
+        throws
+    {
+        try serving {
+            let caller = try Caller(path)
+            caller.say(String(repeating: "GET /v1/flows HTTP/1.1\r\n\r\n", count: 8))
+            usleep(500_000)
+            #expect(backend.flowsAsked.load(ordering: .relaxed) == 1)
+            let answers = caller.readToEnd().components(separatedBy: "HTTP/1.1 200 OK")
+            #expect(answers.count == 9)
+            #expect(backend.flowsAsked.load(ordering: .relaxed) == 8)
         }
     }
 
