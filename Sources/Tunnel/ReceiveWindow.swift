@@ -49,7 +49,7 @@ struct ReceiveBudget: Equatable {
 ///
 /// Credit is an absolute offset, counted from the stream's first byte, so a repeated or late grant does
 /// no harm. It is returned when the kernel on our side *accepted* the bytes, a quarter of the window at
-/// a time. After a second without traffic it is back at its initial size.
+/// a time, half of a small one. After a second without traffic it is back at its initial size.
 ///
 /// The window doubles while it is what holds the peer back: the peer's bytes stop exactly at a limit it was
 /// told (a frame is cut by credit only there), and we had drained all of them when they did. A limit told
@@ -57,8 +57,8 @@ struct ReceiveBudget: Equatable {
 /// the mark before was reached; that makes one doubling a round trip at most, however long the tunnel is.
 ///
 /// Growth draws on a byte budget that all streams of a session share, evenly: the more windows have grown, the
-/// less each may (half of it when it is the only one), and one that has more gives it up as its credit is used. What a window took goes back when
-/// the *credit* is used up, not when the window shrinks: credit once given stays given, and a peer that
+/// less each may (half of it when it is the only one), and one that has more gives it up as its credit is
+/// used. What a window took goes back when the *credit* is used up, not when the window shrinks: credit once given stays given, and a peer that
 /// hoards it on one stream after the other must not get more than the budget has.
 struct ReceiveWindow: Equatable {
     private static let idleAfter: UInt64 = 1_000
