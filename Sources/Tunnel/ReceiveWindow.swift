@@ -25,17 +25,18 @@ struct ReceiveBudget: Equatable {
         self.growth = growth
     }
 
-    /// The first window of one more stream of ours: an eighth of what is left for them, 16 to 256 KiB. The peer
+    /// The first window of one more stream of ours: an eighth of what is left for them, 32 to 256 KiB. The peer
     /// answers at once with that much, which is most of what is fetched from listeners.
     mutating func offer() -> UInt32 {
         let left = Self.offers - min(Self.offers, offered)
-        let window = min(262_144, max(16_384, left / 8))
+        let window = min(262_144, max(UInt64(Self.initialWindow), left / 8))
         offered += window
         return UInt32(window)
     }
 
-    /// What a window may grow: an even part for each that has grown, and for one more that would like to.
-    var share: UInt64 { total / (max(grown, 1) + 1) }
+    /// How large a window may be that is in use: an even part of the growth for each that has grown, and for
+    /// one more that would like to. The same for all, however small or large they began.
+    var share: UInt64 { UInt64(Self.initialWindow) + total / (max(grown, 1) + 1) }
 
     /// Changes what a window has from `old` to `new` bytes; there is as much.
     fileprivate mutating func exchange(_ old: UInt64, for new: UInt64) {
@@ -130,7 +131,7 @@ struct ReceiveWindow: Equatable {
             stoppedAtMark = false
             grow(&budget)
         }
-        size = min(size, initial + budget.share)
+        size = min(size, budget.share)
         giveBack(&budget)
         defer { if mark <= received { mark = granted } }
         let limit = consumed + size
@@ -152,14 +153,14 @@ struct ReceiveWindow: Equatable {
 
     private mutating func grow(_ budget: inout ReceiveBudget) {
         guard !isReleased else { return }
-        let larger = min(2 * size, initial + budget.share, reserved + budget.growth)
+        let larger = min(2 * size, budget.share, reserved + budget.growth)
         guard larger > size else { return }
         size = larger
         if size > reserved { reserve(size, &budget) }
     }
 
     private mutating func giveBack(_ budget: inout ReceiveBudget) {
-        let needed = max(size, granted - consumed)
+        let needed = max(initial, size, granted - consumed)
         if needed < reserved { reserve(needed, &budget) }
     }
 

@@ -89,10 +89,10 @@ import Wire
         var budget = ReceiveBudget()
         var offered: [UInt32] = []
         for _ in 0..<65_535 { offered.append(budget.offer()) }
-        #expect(offered.prefix(24).allSatisfy { $0 == 262_144 } && offered.last == 16_384)
+        #expect(offered.prefix(24).allSatisfy { $0 == 262_144 } && offered.last == 32_768)
         #expect(offered.map { Int($0) }.sorted(by: >) == offered.map { Int($0) })
         #expect(
-            offered.filter { $0 > 16_384 }.reduce(0) { $0 + UInt64($1) } <= ReceiveBudget.offers)
+            offered.filter { $0 > 32_768 }.reduce(0) { $0 + UInt64($1) } <= ReceiveBudget.offers)
         for window in offered {
             var window = ReceiveWindow(initial: window, isOffered: true, now: 0)
             window.release(&budget)
