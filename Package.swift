@@ -139,7 +139,7 @@ let package = Package(
             ]),
         tests("NoiseTests", ["Noise"]),
         tests("SettingsTests", ["Addresses", "Settings", "TestSupport"]),
-        tests("ControlTests", ["Control"]),
+        tests("ControlTests", ["Control", "TestSupport"]),
         tests("LogLinesTests", ["LogLines"]),
         tests("WireTests", ["Addresses", "TestSupport", "Wire"]),
         .testTarget(

@@ -1,7 +1,9 @@
+internal import Wire
+
 /// What all streams of a session may make us hold together. Pure.
 struct ReceiveBudget: Equatable {
     /// What a peer may send on a stream that it opens before it hears of it again.
-    static let initialWindow: UInt32 = 32_768
+    static let initialWindow = Hello.defaultInitialWindow
     /// How many bytes windows may grow beyond their initial size, together.
     static let growth: UInt64 = 12 << 20
     /// What first windows of streams that we open share.
@@ -59,8 +61,9 @@ struct ReceiveBudget: Equatable {
 ///
 /// Growth draws on a byte budget that all streams of a session share, evenly: the more windows have grown, the
 /// less each may (half of it when it is the only one), and one that has more gives it up as its credit is
-/// used. What a window took goes back when the *credit* is used up, not when the window shrinks: credit once given stays given, and a peer that
-/// hoards it on one stream after the other must not get more than the budget has.
+/// used. What a window took goes back when the *credit* is used up, not when the window shrinks: credit once
+/// given stays given, and a peer that hoards it on one stream after the other must not get more than the
+/// budget has.
 struct ReceiveWindow: Equatable {
     private static let idleAfter: UInt64 = 1_000
     /// A grant of less is not worth a frame, but for half a window.

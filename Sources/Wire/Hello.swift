@@ -69,6 +69,9 @@ public struct Hello: Equatable, Sendable {
     /// The program's version.
     public var program: String
 
+    /// ``initialWindow`` unless somebody says otherwise.
+    public static let defaultInitialWindow: UInt32 = 32_768
+
     /// Describes a side with the default limits of version 1.
     public init(
         role: Role, instance: UInt64, epoch: UInt64, os: String, kernel: String, hostname: String,
@@ -80,7 +83,7 @@ public struct Hello: Equatable, Sendable {
         optionalFeatures = 0
         maxStreams = UInt32(StreamID.maxSlot)
         maxListeners = 8_192
-        initialWindow = 32_768
+        initialWindow = Self.defaultInitialWindow
         self.instance = instance
         self.epoch = epoch
         self.os = os

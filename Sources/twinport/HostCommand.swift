@@ -23,17 +23,10 @@ struct HostCommand: ParsableCommand {
     @Flag(help: "Keep the privileges that the helper does not need.")
     var noSandbox = false
 
-    mutating func run() throws {
-        try run(in: enterSandbox())
-    }
-
-    /// To be called while there is one thread.
-    func enterSandbox() -> Sandbox.Result? {
+    func run() throws {
+        // First thing: there is one thread, which is what the sandbox wants.
         Sandbox.makeFilesPrivate()
-        return noSandbox ? nil : Sandbox.enter()
-    }
-
-    func run(in sandbox: Sandbox.Result?) throws {
+        let sandbox = noSandbox ? nil : Sandbox.enter()
         guard let level = Logger.Level(rawValue: logLevel) else {
             throw Problem(usage: "--log-level \(logLevel): expected one of \(Logger.levelNames)")
         }

@@ -28,12 +28,7 @@ struct Twinport: ParsableCommand {
     static func main() {
         do {
             var command = try parseAsRoot()
-            if let command = command as? HostCommand {
-                // Still one thread here, which is what the sandbox wants.
-                try command.run(in: command.enterSandbox())
-            } else {
-                try command.run()
-            }
+            try command.run()
         } catch {
             finish(error)
         }

@@ -1,6 +1,7 @@
 import Control
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 private final class Canned: ControlBackend {
@@ -92,11 +93,13 @@ private final class Canned: ControlBackend {
         throws
     {
         try serving {
-            let caller = try Caller(path)
-            caller.say(String(repeating: "GET /v1/flows HTTP/1.1\r\n\r\n", count: 8))
+            let caller = try UnixConnection(path)
+            let asking = String(repeating: "GET /v1/flows HTTP/1.1\r\n\r\n", count: 8)
+            caller.say(Array(asking.utf8))
             usleep(500_000)
             #expect(backend.flowsAsked.load(ordering: .relaxed) == 1)
-            let answers = caller.readToEnd().components(separatedBy: "HTTP/1.1 200 OK")
+            let answers = String(decoding: caller.readToEnd(), as: UTF8.self)
+                .components(separatedBy: "HTTP/1.1 200 OK")
             #expect(answers.count == 9)
             #expect(backend.flowsAsked.load(ordering: .relaxed) == 8)
         }
@@ -104,19 +107,19 @@ private final class Canned: ControlBackend {
 
     @Test func `of a crowd that says nothing the oldest give way`() throws {
         try serving {
-            let crowd = try (0..<100).map { _ in try Caller(path) }
+            let crowd = try (0..<100).map { _ in try UnixConnection(path) }
             let status = try ControlClient(path: path).status()
             #expect(status.version == "9")
-            #expect(crowd[0].readToEnd() == "")
+            #expect(crowd[0].readToEnd().isEmpty)
             #expect(crowd[99].isOpen)
         }
     }
 
     /// Sends everything, says that this was all, and reads to the end.
     private func exchange(_ text: String) throws -> String {
-        let caller = try Caller(path)
-        caller.say(text)
-        return caller.readToEnd()
+        let caller = try UnixConnection(path)
+        caller.say(Array(text.utf8))
+        return String(decoding: caller.readToEnd(), as: UTF8.self)
     }
 
     @Test func `no helper is told apart from a broken one`() throws {
@@ -135,45 +138,5 @@ private final class Canned: ControlBackend {
             try ControlServer(path: path, backend: Canned())
         }
         #expect(try String(contentsOfFile: path, encoding: .utf8) == "precious")
-    }
-}
-
-/// A connection to a control socket, with what HTTP clients never do.
-private final class Caller {
-    private let raw = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-
-    init(_ path: String) throws {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-        let status = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(raw, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        try #require(status == 0, "connect: \(errno)")
-    }
-
-    deinit { close(raw) }
-
-    /// Says it, and that there is nothing more.
-    func say(_ text: String) {
-        _ = text.withCString { send(raw, $0, strlen($0), Int32(MSG_NOSIGNAL)) }
-        shutdown(raw, Int32(SHUT_WR))
-    }
-
-    func readToEnd() -> String {
-        var answer: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = recv(raw, &chunk, chunk.count, 0)
-            if count <= 0 { return String(decoding: answer, as: UTF8.self) }
-            answer += chunk[..<count]
-        }
-    }
-
-    var isOpen: Bool {
-        var byte: UInt8 = 0
-        return recv(raw, &byte, 1, Int32(MSG_DONTWAIT)) < 0 && errno == EAGAIN
     }
 }

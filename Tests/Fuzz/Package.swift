@@ -32,6 +32,7 @@ let package = Package(
             providers: [.apt(["libuv1-dev"])]),
         .target(name: "CKernel", path: "Modules/CKernel"),
         .target(name: "CFuzzer"),
+        .target(name: "TestSupport", path: "TestSupport"),
         module("Addresses"),
         module("Wire", ["Addresses"]),
         module("Posix", ["CKernel"]),
@@ -58,7 +59,7 @@ let package = Package(
             name: "Fuzzers",
             dependencies: [
                 "Addresses", "CFuzzer", "Control", "Listeners", "Noise", "Posix", "Settings",
-                "Sockets",
+                "Sockets", "TestSupport",
                 "Tunnel", "Wire",
             ],
             swiftSettings: [.unsafeFlags(["-parse-as-library"])]),

@@ -1,5 +1,6 @@
 import Control
 import Glibc
+import TestSupport
 
 // The control API, whole: bytes on its Unix socket, answers read to the end. One connection per input, which
 // makes it the slowest of the fuzzers by far.
@@ -49,33 +50,11 @@ private struct Backend: ControlBackend {
 
 /// Sends everything, says that this was all, and reads to the end.
 private func exchange(_ path: String, _ bytes: [UInt8]) -> [UInt8] {
-    let raw = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-    require(raw >= 0, "socket: \(errno)")
-    defer { close(raw) }
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-    let status = withUnsafePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            connect(raw, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-        }
-    }
-    require(status == 0, "connect: \(errno)")
-    var sent = 0
-    while sent < bytes.count {
-        let count = bytes[sent...].withUnsafeBytes {
-            send(raw, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-        }
-        // It may close before it has read everything.
-        if count <= 0 { break }
-        sent += count
-    }
-    shutdown(raw, Int32(SHUT_WR))
-    var answer: [UInt8] = []
-    var chunk = [UInt8](repeating: 0, count: 65_536)
-    while true {
-        let count = recv(raw, &chunk, chunk.count, 0)
-        if count <= 0 { return answer }
-        answer += chunk[..<count]
+    do {
+        let connection = try UnixConnection(path)
+        connection.say(bytes)
+        return connection.readToEnd()
+    } catch {
+        fatalError("\(error)")
     }
 }
