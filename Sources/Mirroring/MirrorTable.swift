@@ -47,6 +47,8 @@ final class MirrorTable {
     private var nextSequence: UInt64 = 0
     private let census = MirrorCensus()
     private var dirty: Set<MirrorGroup> = []
+    /// Groups that were full and are not any more: who was turned away joins at the next retry.
+    private var roomy: Set<MirrorGroup> = []
 
     init(side: Side) {
         self.side = side
@@ -139,6 +141,7 @@ final class MirrorTable {
         entry.remote = nil
         entries[entry.key] = nil
         if entry.isInGroup {
+            if groups[entry.group]?.count == Self.maxInGroup { roomy.insert(entry.group) }
             groups[entry.group]?.removeAll { $0 === entry }
             if groups[entry.group]?.isEmpty == true { groups[entry.group] = nil }
             dirty.insert(entry.group)
@@ -189,7 +192,16 @@ final class MirrorTable {
 
     /// Two seconds passed: what failed may work now.
     func retry() {
+        admitWaiting()
         for (group, members) in groups where members.contains(where: \.mayRecover) { settle(group) }
+    }
+
+    /// Listeners that found their group full join it, the earliest first, where there is room now.
+    private func admitWaiting() {
+        guard !roomy.isEmpty else { return }
+        let waiting = entries.values.filter { !$0.isInGroup && roomy.contains($0.group) }
+        roomy = []
+        for entry in waiting.sorted(by: { $0.sequence < $1.sequence }) { join(entry) }
     }
 
     /// A local listener on this port came or went.

@@ -41,7 +41,8 @@ public struct Admission: Equatable, Sendable {
                 return "its CID \(peer.cid) is not one of those that may connect"
             }
             if requiresPrivilegedPort, peer.port >= 1_024 {
-                return "it calls from port \(peer.port), and so is not privileged in its machine"
+                // Without the port, another one at each attempt: the same trouble again is not logged.
+                return "it calls from port 1024 or above, and so is not privileged in its machine"
             }
             return nil
         #else

@@ -166,6 +166,24 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         #expect(rig.states() == ["active": 256, "limit": 144])
     }
 
+    @Test func `a listener that found its port full is mirrored once others are gone`() throws {
+        let rig = try Rig()
+        defer { rig.close() }
+        for id in 1...300 { rig.advertise(UInt32(id), loopback(id, 47_312)) }
+        rig.loop.runOnce()
+        #expect(rig.states() == ["active": 256, "limit": 44])
+        for id in 1...10 { rig.withdraw(UInt32(id)) }
+        rig.side.mirrors.retry()
+        rig.loop.runOnce()
+        #expect(rig.states() == ["active": 256, "limit": 34])
+        let active = rig.side.ports().filter { $0.state == .active }.map { $0.listener }
+        #expect(Set(active) == Set((11...266).map { loopback($0, 47_312) }), "the earliest first")
+        for id in 11...300 { rig.withdraw(UInt32(id)) }
+        rig.side.mirrors.retry()
+        rig.loop.runOnce()
+        #expect(rig.states().isEmpty)
+    }
+
     @Test
     func `listeners that come and go for ever leave nothing behind, though the peer never reads`()
         throws
