@@ -7,18 +7,10 @@ internal import Posix
 /// Asks a running helper. Every call blocks until the answer is there.
 public struct ControlClient: Sendable {
     private let path: String
-    private let group: MultiThreadedEventLoopGroup
 
     /// Prepares to ask the helper at `path`.
     public init(path: String) {
-        self.init(path: path, on: Self.ownGroup)
-    }
-
-    private static let ownGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-
-    init(path: String, on group: MultiThreadedEventLoopGroup) {
         self.path = path
-        self.group = group
     }
 
     /// `GET /v1/status`.
@@ -41,9 +33,9 @@ public struct ControlClient: Sendable {
         String(buffer: try body(name))
     }
 
-    /// Whether somebody listens there.
-    var isAnswered: Bool {
-        guard let channel = try? connect({ $0.eventLoop.makeSucceededVoidFuture() }) else {
+    /// Whether somebody listens there; found out on a thread of `group`.
+    func isAnswered(on group: MultiThreadedEventLoopGroup) -> Bool {
+        guard let channel = try? connect(group, { $0.eventLoop.makeSucceededVoidFuture() }) else {
             return false
         }
         try? channel.close().wait()
@@ -62,6 +54,7 @@ public struct ControlClient: Sendable {
     }
 
     private func connect(
+        _ group: MultiThreadedEventLoopGroup,
         _ prepare: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
     ) throws(ControlError) -> any Channel {
         do {
@@ -79,11 +72,20 @@ public struct ControlClient: Sendable {
         }
     }
 
+    /// Asks on a thread that is gone when this returns, and so is everything that was needed for it.
     private func body(_ name: String) throws(ControlError) -> ByteBuffer {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        defer { try? group.syncShutdownGracefully() }
+        return try body(name, on: group)
+    }
+
+    private func body(
+        _ name: String, on group: MultiThreadedEventLoopGroup
+    ) throws(ControlError) -> ByteBuffer {
         let answer = group.next().makePromise(of: NIOHTTPClientResponseFull.self)
         let channel: any Channel
         do {
-            channel = try connect { channel in
+            channel = try connect(group) { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
                     try pipeline.addHTTPClientHandlers()

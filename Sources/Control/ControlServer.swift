@@ -37,7 +37,8 @@ public struct ControlError: Error, Equatable, Sendable, CustomStringConvertible 
 
 /// Serves the control API over a Unix socket: HTTP, JSON, read-only.
 ///
-/// The socket has mode 0600 in a folder of mode 0700 that is ours; whoever can connect is this user or root.
+/// The socket has mode 0600 in a folder that others cannot write (``SocketFolder``); whoever can connect is
+/// this user or root.
 /// While there is no descriptor for one more connection it is tried again every second.
 public final class ControlServer: Sendable {
     /// How long a connection may be silent.
@@ -51,13 +52,17 @@ public final class ControlServer: Sendable {
     ///
     /// - Throws: ``ControlError``, which says what is in the way.
     public init(path: String, backend: any ControlBackend) throws(ControlError) {
-        try ControlPlace.prepareFolder(of: path)
+        do {
+            try SocketFolder.prepare(for: path)
+        } catch {
+            throw ControlError(error.description)
+        }
         self.path = path
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        if ControlClient(path: path, on: group).isAnswered {
+        if ControlClient(path: path).isAnswered(on: group) {
             throw ControlError("another helper is running at \(path)")
         }
-        try ControlPlace.removeStale(path)
+        try Self.removeStale(path)
         let visitors = NIOLoopBoundBox.makeBoxSendingValue(Visitors(), eventLoop: group.next())
         do {
             channel = try ServerBootstrap(group: group)
@@ -75,6 +80,14 @@ public final class ControlServer: Sendable {
         } catch {
             throw ControlError("\(path) cannot be served: \(error)")
         }
+    }
+
+    private static func removeStale(_ path: String) throws(ControlError) {
+        guard let owner = SystemFiles.owner(of: path) else { return }
+        guard owner.kind == .socket, owner.user == Machine.userID else {
+            throw ControlError("\(path) is in the way: it is not a socket of ours")
+        }
+        SystemFiles.remove(path)
     }
 
     private static func admit(_ channel: any Channel, _ visitors: NIOLoopBoundBox<Visitors>) {

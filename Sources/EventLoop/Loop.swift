@@ -11,9 +11,9 @@ internal import CLibuv
 // libuv wants handle memory at a stable address until its close callback has run, which is one loop
 // turn after `uv_close`. Each wrapper therefore allocates its handle, gives libuv a +1 reference to
 // itself when the handle is initialised, and takes it back in the close callback. An owner may drop a
-// wrapper at any time after `close()`; libuv's own reference covers the rest. A wrapper dropped
-// *without* `close()` stays alive and active: that is a leak, and `Loop.close()` reports it by
-// trapping, so a test finds it.
+// wrapper at any time after `close()`; libuv's own reference covers the rest. Pollers, timers and
+// watches close themselves when dropped; a mailbox that nobody closed stays alive and active: that is
+// a leak, and `Loop.close()` reports it by trapping, so a test finds it.
 //
 // ## The end of a turn
 //
@@ -71,7 +71,7 @@ internal import CLibuv
 
     /// Releases the loop. Every handle must have been closed before; pending close callbacks run here.
     ///
-    /// A handle that is still open is a programming error and traps with its type.
+    /// A handle that is still open is a programming error and traps.
     public func close() {
         guard !isClosed else { return }
         isClosed = true

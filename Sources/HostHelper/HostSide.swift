@@ -150,9 +150,6 @@ final class HostSide {
     }
 
     private func startTunnel() throws {
-        if case .listen(let uri) = mode, let path = uri.socketPath {
-            try ControlPlace.prepareFolder(of: path)
-        }
         let endpoint = TunnelEndpoint(
             loop: loop, mode: mode, key: try settings.tunnelKey.map(TunnelKey.init(file:)),
             admission: Admission(), delegate: self)

@@ -10,7 +10,7 @@ internal import Sockets
 //     hints ─┼─▶ scan ─▶ a listener would be lost? look once more ─▶ differences ─▶ deliver
 //     asked ─┘                                                          └─▶ owners, twice a second
 //
-// The interval adapts: 20 ms for a second after a change, 50 ms for five more, 100 ms on a quiet machine. (At
+// The interval adapts: 20 ms for a second after a change, 50 ms for four more, 100 ms on a quiet machine. (At
 // 50 ms an idle machine would pay 0.6 % of a core here; at 100 ms half of that, and a listener is still
 // noticed after 50 ms in the middle.) Hints do not replace it, they come on top, at most one scan every
 // 5 ms.

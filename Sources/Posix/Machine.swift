@@ -67,7 +67,7 @@ public enum Machine {
     }
 
     /// Gives freed memory back to the kernel, also what lies between blocks that are in use. Takes
-    /// milliseconds after a burst of hundreds of MiB.
+    /// milliseconds after a burst of tens of MiB.
     public static func returnFreedMemory() {
         ckernel_return_freed_memory()
     }

@@ -1,6 +1,6 @@
 public import Addresses
 
-/// What the user asks of Twinport. A value; see docs/settings.md for the file it is read from.
+/// What the user asks of Twinport. A value; the README has the file it is read from.
 public struct Settings: Equatable, Sendable {
     /// `hostNetworking.enabled`: the toggle. Off unless asked for.
     public var isEnabled = false

@@ -20,6 +20,7 @@ public enum SettingsText {
             guestToHost:
               enabled: \(settings.guestToHost.isEnabled)
               bind: \(settings.guestToHost.bind.rawValue)
+              scope: \(settings.guestToHost.scope.rawValue)
               ignore: [\(list(settings.guestToHost.ignore))]
             hostToGuest:
               enabled: \(settings.hostToGuest.isEnabled)

@@ -11,7 +11,7 @@ public import Posix
 /// Receives up to 32 datagrams with one system call (recvmmsg(2)).
 ///
 /// One batch serves all UDP sockets of a loop: it holds 32 buffers of 64 KiB, of which only the pages
-/// that datagrams filled are ever touched. What it received is valid until the next ``receive(from:)``.
+/// that datagrams filled are ever touched. What it received is valid until the next ``receive(from:limit:)``.
 @safe public final class DatagramBatch {
     /// The most datagrams one call returns.
     public static let capacity = 32

@@ -12,7 +12,7 @@ final class Listening {
     /// Starts listening.
     ///
     /// - Parameter claim: Told the inode of a TCP socket before it listens.
-    /// - Throws: ``SystemError``, ``LoopError``.
+    /// - Throws: ``SystemError``, ``LoopError``, ``SocketFolder/Problem``.
     init(
         loop: Loop, uri: TunnelURI, claim: (UInt64) -> Void,
         accepted: @escaping (consuming Socket) -> Void
@@ -24,9 +24,8 @@ final class Listening {
         poller?.watch(.readable)
     }
 
-    private static func listen(
-        _ uri: TunnelURI, _ claim: (UInt64) -> Void
-    ) throws(SystemError) -> Socket {
+    private static func listen(_ uri: TunnelURI, _ claim: (UInt64) -> Void) throws -> Socket {
+        if let path = uri.socketPath { try SocketFolder.prepare(for: path) }
         switch uri {
         case .unix(let path): return try Socket.listenUnix(path)
         case .vsock(_, let port): return try Socket.listenVsock(port: port)

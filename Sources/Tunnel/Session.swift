@@ -12,7 +12,7 @@ public import Wire
 //     link readable   → read → FrameDecoder → validate → handlers, delegate      (Session+Receiving)
 //     end of a turn   → pump: control frames, then streams in turn → one write    (Session+Sending)
 //     stream calls    → flags on the stream, sent by the next pump                (Session+Streams)
-//     tick, every second → PING when quiet, end when dead                         (Liveness)
+//     tick, twice a second → PING when quiet, end when dead                         (Liveness)
 //
 // ## Sending is pulled
 //
@@ -205,7 +205,7 @@ public final class Session {
     /// When the peer was last heard, in milliseconds of the session's clock.
     public var lastHeard: UInt64 { liveness.lastHeard }
 
-    /// To be called about once a second: control that was in no hurry leaves, and silence is judged.
+    /// To be called twice a second: control that was in no hurry leaves, and silence is judged.
     public func tick() {
         guard !isEnded else { return }
         if !waiting.control.isEmpty { waiting.isControlDue = true }

@@ -2,7 +2,7 @@ public import EventLoop
 public import Posix
 public import Sockets
 
-/// A link over a connected stream socket: Unix, vsock, later TCP below a cipher.
+/// A link over a connected stream socket: Unix, vsock, or TCP below a cipher.
 public final class SocketLink: Link {
     private var socket: Socket?
     private var poller: Poller?

@@ -157,12 +157,13 @@ public struct MirrorMessage: Equatable, Sendable {
 
 /// POLICY: what the host's settings ask of the guest. Sent after HELLO and whenever settings change.
 ///
-/// What is read keeps within what settings can say: no idle time below a second, no time above a day, no
-/// scan more often than every 5 ms. A host cannot make its guest spin, or count past a number's end.
+/// What is read keeps within what settings can say: no idle time below a second, no time above a day, a
+/// scan every 5 ms to 60 s. A host cannot make its guest spin, or count past a number's end.
 public struct PolicyMessage: Equatable, Sendable {
     private static let day: UInt64 = 86_400_000
     private static let shortestIdle: UInt64 = 1_000
     private static let shortestScan: UInt64 = 5
+    private static let longestScan: UInt64 = 60_000
 
     /// After how many idle milliseconds a UDP flow ends.
     public var udpIdle: UInt64
@@ -198,7 +199,8 @@ public struct PolicyMessage: Equatable, Sendable {
         let after = try reader.u64(bytes)
         udpEphemeralAfter = after == .max ? nil : min(after, Self.day)
         let interval = try reader.u64(bytes)
-        scanInterval = interval == 0 ? nil : min(max(interval, Self.shortestScan), Self.day)
+        scanInterval =
+            interval == 0 ? nil : min(max(interval, Self.shortestScan), Self.longestScan)
         usesHints = try reader.u8(bytes) & 1 == 1
     }
 }

@@ -61,6 +61,28 @@ extension EndToEnd {
             }
         }
 
+        @Test func `a settings file that may no longer be read changes nothing and says so`() throws
+        {
+            try Lab.with(start: false) { lab in
+                // Root without the capabilities that make permissions irrelevant to it.
+                try lab.startHelper(
+                    "exec setpriv --bounding-set=-dac_override,-dac_read_search")
+                try lab.startAgent()
+                try lab.waitForSession()
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])
+                try lab.wait("127.0.0.1:9000")
+                chmod(lab.settingsPath, 0)
+                try lab.wait("the error in the status") {
+                    try lab.status().settingsError?.contains("cannot be read: Permission denied")
+                        == true
+                }
+                #expect(lab.echoes(.host, 9000))
+                chmod(lab.settingsPath, 0o600)
+                try lab.wait("the error to be gone") { try lab.status().settingsError == nil }
+                #expect(try lab.port("127.0.0.1:9000")?.state == "active")
+            }
+        }
+
         @Test func `the helper refuses wrong settings at its start with code 2`() throws {
             try Lab.with(start: false) { lab in
                 try Data("hostNetworking: {enabled: yes}".utf8).write(

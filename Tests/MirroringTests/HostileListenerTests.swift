@@ -184,6 +184,24 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         #expect(rig.states().isEmpty)
     }
 
+    /// The words in front of "is active" must never be too early: a client would be refused.
+    @Test func `a mirror is never reported as active before it is bound`() throws {
+        let rig = try Rig()
+        defer { rig.close() }
+        let holder = try Socket.boundTCP(to: loopback(1, 47_313), isV6Only: false)
+        try holder.listenForConnections()
+        rig.advertise(1, loopback(1, 47_313))
+        rig.loop.runOnce()
+        rig.side.mirrors.retry()
+        rig.loop.runOnce()
+        #expect(rig.states() == ["conflict": 1])
+        #expect(!rig.log.lines.contains { $0.contains("active") }, "\(rig.log.lines)")
+        _ = consume holder
+        rig.side.mirrors.retry()
+        rig.loop.runOnce()
+        #expect(rig.states() == ["active": 1])
+    }
+
     @Test
     func `listeners that come and go for ever leave nothing behind, though the peer never reads`()
         throws

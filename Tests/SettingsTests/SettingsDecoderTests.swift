@@ -10,9 +10,11 @@ private let full = """
     enhancedContainerIsolation: false
     tunnel:
       connect: vsock://3:1024
+      key: /etc/k
     guestToHost:
       enabled: true
       bind: loopback
+      scope: containers
       ignore: [tcp/22, udp/5000-5010, "*/631"]
     hostToGuest:
       enabled: false
@@ -36,7 +38,9 @@ private func problem(_ text: String) -> String {
         let settings = try SettingsFile.decode(full, file: "s.yaml")
         #expect(settings.isEnabled && !settings.isEnhancedContainerIsolation)
         #expect(settings.tunnel == .connect(.vsock(cid: 3, port: 1_024)))
+        #expect(settings.tunnelKey == "/etc/k")
         #expect(settings.guestToHost.bind == .loopback)
+        #expect(settings.guestToHost.scope == .containers)
         #expect(
             settings.guestToHost.ignore.map(\.description) == ["tcp/22", "udp/5000-5010", "*/631"])
         #expect(!settings.hostToGuest.isEnabled)

@@ -2,7 +2,7 @@ import Posix
 import Sockets
 import Tunnel
 
-/// Two links joined by memory. Bytes move when `pumpAll` says so; capacity and cuts are the test's.
+/// Two links joined by memory. Bytes move when `Pair.settle` says so; capacity and cuts are the test's.
 final class MemoryLink: Link {
     var outgoing: [UInt8] = []
     var incoming: [UInt8] = []

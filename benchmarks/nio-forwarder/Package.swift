@@ -1,7 +1,7 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// A package of its own, so that Twinport itself does not depend on SwiftNIO.
+// A package of its own: a peer, no part of Twinport.
 let package = Package(
     name: "nio-forwarder",
     dependencies: [

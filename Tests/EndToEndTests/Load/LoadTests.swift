@@ -1,3 +1,4 @@
+import Control
 import Foundation
 import Testing
 
@@ -142,6 +143,13 @@ extension EndToEnd {
                 #expect(flows > (Sanitizer.isOn ? 0 : 3_000) && flows <= 4_096)
                 #expect(descriptors.0 < 4_400 && descriptors.1 < 4_400)
                 #expect(max(memory.0, memory.1) <= Sanitizer.memoryBound(100))
+                if !Sanitizer.isOn {
+                    // The least recently used made room, never the one that goes on.
+                    let kept = try JSONDecoder().decode(
+                        [FlowReport].self, from: Data(try lab.report("flows").output.utf8)
+                    ).first { $0.client == "127.0.0.1:1024" }
+                    #expect(try #require(kept).bytesIn > 3 * 50)
+                }
                 // What the kernel still holds of the flood comes first.
                 try lab.wait("the echo to work") { lab.echoesUDP(client, 9000) }
             }

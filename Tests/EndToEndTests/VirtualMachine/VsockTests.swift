@@ -24,6 +24,18 @@ extension EndToEndInVM {
             #expect(try server.wait(within: 20).output == sent.output)
         }
 
+        @Test func `sixty thousand small writes to a reader that waits arrive whole and in order`()
+            throws
+        {
+            let reader = try vm.startInGuest(
+                "exec nc -l 127.0.0.1 9004 | (sleep 3; exec sha256sum)")
+            try vm.wait("127.0.0.1:9004")
+            let sender = try vm.host(
+                "exec python3 \(Lab.programs)/small_sender.py 9004 60000", within: 60)
+            #expect(sender.code == 0)
+            #expect(try reader.wait(within: 20).output == sender.output)
+        }
+
         @Test func `forty commands at once, each with its own output and exit code`() throws {
             let running = try (0..<40).map {
                 try vm.startInGuest("echo number $((\($0) * 2)); exit \($0)")

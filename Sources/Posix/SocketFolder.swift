@@ -1,0 +1,39 @@
+/// The folder of a Unix socket that only we may use.
+public enum SocketFolder {
+    /// A folder that is no place for such a socket, in words, with what to do.
+    public struct Problem: Error, CustomStringConvertible {
+        /// In one line.
+        public let description: String
+    }
+
+    /// Makes the folder of the socket at `path` with mode 0700, or checks that nobody but us can put something
+    /// else in the socket's place: the folder is ours or root's and closed to other writers, or sticky.
+    public static func prepare(for path: String) throws(Problem) {
+        guard path.hasPrefix("/"), let slash = path.lastIndex(of: "/") else {
+            throw Problem(description: "\(path): the socket's path must be absolute")
+        }
+        let folder = slash == path.startIndex ? "/" : String(path[..<slash])
+        guard let owner = SystemFiles.owner(of: folder) else { return try make(folder) }
+        guard owner.kind == .folder else {
+            throw Problem(description: "\(folder) is not a folder")
+        }
+        guard owner.user == Machine.userID || owner.user == 0 else {
+            throw Problem(
+                description: "\(folder) belongs to user \(owner.user): choose another one")
+        }
+        let isSticky = owner.mode & 0o1000 != 0
+        guard owner.mode & 0o022 == 0 || isSticky else {
+            throw Problem(
+                description: "\(folder) can be written by others: chmod go-w \(folder)")
+        }
+    }
+
+    private static func make(_ folder: String) throws(Problem) {
+        do {
+            try SystemFiles.makeDirectory(folder)
+        } catch {
+            throw Problem(
+                description: "\(folder) cannot be made: \(SystemError.text(of: error.code))")
+        }
+    }
+}
