@@ -85,7 +85,7 @@ let package = Package(
         // What people touch.
         library("Settings", ["Addresses", "Posix", yams]),
         library("LogLines", ["Posix", logging]),
-        library("Control", ["Addresses", "Posix"] + nio),
+        library("Control", ["Posix"] + nio),
 
         // The two sides, and their command lines.
         library(

@@ -21,10 +21,6 @@ int ckernel_recvmmsg(int fd, struct ckernel_mmsghdr *messages, unsigned int coun
     return recvmmsg(fd, (struct mmsghdr *)messages, count, MSG_DONTWAIT, NULL);
 }
 
-int ckernel_sendmmsg(int fd, struct ckernel_mmsghdr *messages, unsigned int count) {
-    return sendmmsg(fd, (struct mmsghdr *)messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
 struct cmsghdr *ckernel_cmsg_first(struct msghdr *message) { return CMSG_FIRSTHDR(message); }
 
 struct cmsghdr *ckernel_cmsg_next(struct msghdr *message, struct cmsghdr *current) {

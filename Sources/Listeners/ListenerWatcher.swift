@@ -6,9 +6,8 @@ internal import Sockets
 //
 // A thread with a loop of its own, so that a machine with 100,000 sockets never delays a byte of data.
 //
-//     timer ─┐
-//     hints ─┼─▶ scan ─▶ a listener would be lost? look once more ─▶ differences ─▶ deliver
-//     asked ─┘                                                          └─▶ owners, twice a second
+//     timer ─┬─▶ scan ─▶ a listener would be lost? look once more ─▶ differences ─▶ deliver
+//     hints ─┘                                                          └─▶ owners, twice a second
 //
 // The interval adapts: 20 ms for a second after a change, 50 ms for four more, 100 ms on a quiet machine. (At
 // 50 ms an idle machine would pay 0.6 % of a core here; at 100 ms half of that, and a listener is still
@@ -79,11 +78,6 @@ public final class ListenerWatcher: Sendable {
         }
     }
 
-    /// Looks at once, as after a bind that failed. Any thread.
-    public func scanSoon() {
-        _ = state.withLock { $0.mailbox?.send(.scan) }
-    }
-
     /// Ends the thread, soon. Any thread.
     public func stop() {
         state.withLock { state in
@@ -96,6 +90,5 @@ public final class ListenerWatcher: Sendable {
 /// What other threads ask of the watcher.
 enum WatchCommand: Sendable {
     case reconfigure(WatchOptions)
-    case scan
     case stop
 }

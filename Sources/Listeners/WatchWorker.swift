@@ -81,7 +81,6 @@ final class WatchWorker {
     func perform(_ command: WatchCommand) {
         switch command {
         case .stop: loop.stop()
-        case .scan: tick()
         case .reconfigure(let options):
             self.options = options
             mustSettle = true

@@ -183,7 +183,7 @@ extension EndToEnd {
             }
         }
 
-        @Test func `ssh, a server that speaks first, works through a mirror`() throws {
+        @Test func `a server that speaks first, as ssh does, works through a mirror`() throws {
             try Lab.with { lab in
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "2222", "banner"])
                 try lab.wait("127.0.0.1:2222")

@@ -1,6 +1,6 @@
 // What Swift cannot import from libc's and the kernel's headers: calls and structures that glibc hides
 // behind _GNU_SOURCE (defining it here would clash with Swift's own Glibc module), and macros.
-// No logic lives here; CKernel.c asserts that the layouts are the system's.
+// No logic lives here but the sandbox (Sandbox.c); CKernel.c asserts that the layouts are the system's.
 #ifndef TWINPORT_CKERNEL_H
 #define TWINPORT_CKERNEL_H
 
@@ -41,8 +41,6 @@ struct ckernel_in6_pktinfo {
 int ckernel_accept(int fd, struct sockaddr *address, socklen_t *length);
 /// recvmmsg(2) with MSG_DONTWAIT.
 int ckernel_recvmmsg(int fd, struct ckernel_mmsghdr *messages, unsigned int count);
-/// sendmmsg(2) with MSG_DONTWAIT and MSG_NOSIGNAL.
-int ckernel_sendmmsg(int fd, struct ckernel_mmsghdr *messages, unsigned int count);
 
 /// CMSG_FIRSTHDR, CMSG_NXTHDR, CMSG_DATA, CMSG_SPACE, CMSG_LEN (cmsg(3)).
 struct cmsghdr *ckernel_cmsg_first(struct msghdr *message);

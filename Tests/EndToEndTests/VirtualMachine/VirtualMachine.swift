@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// A real VM with Docker, as `vm/up --docker` boots it, in a network namespace that stands for the desktop: the
+/// A real VM, as `vm/up` boots it, with Docker or without, in a network namespace that stands for the desktop: the
 /// helper, QEMU and the vsock backend all run there, so its mirrors meet nobody else's ports.
 final class VirtualMachine: Desktop {
     private static let top = URL(filePath: #filePath).deletingLastPathComponent()
