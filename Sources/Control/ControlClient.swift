@@ -35,11 +35,17 @@ public struct ControlClient: Sendable {
 
     /// Whether somebody listens there; found out on a thread of `group`.
     func isAnswered(on group: MultiThreadedEventLoopGroup) -> Bool {
-        guard let channel = try? connect(group, { $0.eventLoop.makeSucceededVoidFuture() }) else {
+        do {
+            let channel = try ClientBootstrap(group: group)
+                .connect(unixDomainSocketPath: path).wait()
+            try? channel.close().wait()
+            return true
+        } catch let error as IOError {
+            // There is one, and more wait for it than it has room for.
+            return SystemError("connect", error.errnoCode).isTryAgain
+        } catch {
             return false
         }
-        try? channel.close().wait()
-        return true
     }
 
     private func get<Report: Decodable>(_ name: String) throws(ControlError) -> Report {

@@ -64,6 +64,7 @@ public final class ControlServer: Sendable {
         }
         try Self.removeStale(path)
         let visitors = NIOLoopBoundBox.makeBoxSendingValue(Visitors(), eventLoop: group.next())
+        let line = NIOLoopBoundBox.makeBoxSendingValue(WaitingLine(), eventLoop: group.next())
         do {
             channel = try ServerBootstrap(group: group)
                 .serverChannelOption(.backlog, value: 128)
@@ -72,7 +73,7 @@ public final class ControlServer: Sendable {
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         Self.admit(channel, visitors)
-                        try Self.serve(channel, backend)
+                        try Self.serve(channel, backend, line)
                     }
                 }
                 .bind(unixDomainSocketPath: path).wait()
@@ -95,17 +96,20 @@ public final class ControlServer: Sendable {
         channel.closeFuture.whenComplete { _ in visitors.value.remove(channel) }
     }
 
-    private static func serve(_ channel: any Channel, _ backend: any ControlBackend) throws {
+    private static func serve(
+        _ channel: any Channel, _ backend: any ControlBackend, _ line: NIOLoopBoundBox<WaitingLine>
+    ) throws {
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(IdleStateHandler(allTimeout: patience))
         try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
-        try pipeline.addHandler(ControlHandler(backend))
+        try pipeline.addHandler(ControlHandler(backend, line))
     }
 
     /// Stops serving, and removes the socket. Blocks until both are done.
     public func stop() {
-        try? channel.close().wait()
+        // In this order: a helper that starts meanwhile makes a socket of its own at the path.
         SystemFiles.remove(path)
+        try? channel.close().wait()
     }
 }
 

@@ -44,7 +44,7 @@ public struct AgentOptions: Sendable {
 public enum AgentProgram {
     /// Runs until SIGTERM or SIGINT.
     ///
-    /// - Throws: `SystemError` when the tunnel's address cannot be listened on, `LoopError` when the
+    /// - Throws: `TunnelEndpoint.CannotListen`, `LoopError` when the
     ///   kernel refuses a loop.
     public static func run(_ options: AgentOptions) throws {
         Machine.ignoreBrokenPipes()
@@ -78,6 +78,19 @@ private final class Agent: TunnelEndpointDelegate {
     }
 
     func run() throws {
+        defer { loop.close() }
+        do {
+            try start()
+        } catch {
+            stop()
+            throw error
+        }
+        log.info("agent started", metadata: ["tunnel": "\(options.mode.uri)"])
+        ServiceManager.ready()
+        loop.run()
+    }
+
+    private func start() throws {
         try startWatching()
         if options.isSandboxed { log.note(Sandbox.confineThread()) }
         side.onSessionEnd = { [unowned self] session, end in
@@ -93,10 +106,6 @@ private final class Agent: TunnelEndpointDelegate {
             delegate: self)
         self.endpoint = endpoint
         try endpoint.start()
-        log.info("agent started", metadata: ["tunnel": "\(options.mode.uri)"])
-        ServiceManager.ready()
-        loop.run()
-        loop.close()
     }
 
     private func startWatching() throws {

@@ -44,7 +44,7 @@ public enum HostProgram {
     /// Runs until SIGTERM or SIGINT. Blocks.
     ///
     /// - Throws: `SettingsError` when the settings are wrong at the start, `ControlError` when the control
-    ///   socket cannot be had, `SystemError` when the tunnel's address cannot be.
+    ///   socket cannot be had, `TunnelEndpoint.CannotListen` when the tunnel's address cannot be.
     public static func run(_ options: HostOptions) throws {
         Machine.ignoreBrokenPipes()
         Machine.raiseDescriptorLimit()

@@ -49,6 +49,10 @@ final class MirrorTable {
     private var dirty: Set<MirrorGroup> = []
     /// Groups that were full and are not any more: who was turned away joins at the next retry.
     private var roomy: Set<MirrorGroup> = []
+    /// Groups to be tried again, as far as the last retry did not come to them.
+    private var unsettled: [MirrorGroup] = []
+    /// How many listeners are tried again in one turn of the loop.
+    private static let triesAtOnce = 2_048
 
     init(side: Side) {
         self.side = side
@@ -89,7 +93,7 @@ final class MirrorTable {
             || entry.owner.isEmpty != message.owner.isEmpty
         {
             // What is known of its process decides, when only containers are mirrored.
-            if entry.isInGroup { dirty.insert(entry.group) }
+            if entry.isInGroup, side.policy.mirrorScope == .containers { dirty.insert(entry.group) }
         }
         entry.owner = message.owner
         entry.container = container
@@ -193,7 +197,14 @@ final class MirrorTable {
     /// Two seconds passed: what failed may work now.
     func retry() {
         admitWaiting()
-        for (group, members) in groups where members.contains(where: \.mayRecover) { settle(group) }
+        if unsettled.isEmpty {
+            unsettled = groups.filter { $0.value.contains(where: \.mayRecover) }.map(\.key)
+        }
+        var tried = 0
+        while tried < Self.triesAtOnce, let group = unsettled.popLast() {
+            tried += groups[group]?.count ?? 0
+            settle(group)
+        }
     }
 
     /// Listeners that found their group full join it, the earliest first, where there is room now.

@@ -84,6 +84,8 @@ public final class Side {
     private var graceTimer: Timer?
     private var acceptTimer: Timer?
     private(set) var isAcceptPaused = false
+    /// Flows that have lived through the end of a session already.
+    private var outlived: Set<UInt64> = []
 
     /// Both are there from the end of `init` on, and refer back to this side.
     private(set) var offers: Offers!
@@ -181,6 +183,13 @@ public final class Side {
         graceTimer?.stop()
         session.adopt(self)
         offers.sessionUp()
+    }
+
+    /// Flows that are left now have all of the peer's bytes and its end, and their applications read on. Through the
+    /// end of one session, that is: a peer with many sessions could leave as much with each as one may hold.
+    private func endOutlived() {
+        flows.abort(.tunnelLost) { [outlived] in outlived.contains($0.info.id) }
+        outlived = Set(flows.all.map(\.info.id))
     }
 
     private func graceOver() {
@@ -369,6 +378,7 @@ extension Side: SessionDelegate {
         counters.flowsOverMemory += session.streamsOverBudget
         heldPeak = max(heldPeak, session.takeHeldPeak())
         self.session = nil
+        endOutlived()
         mirrors.sessionLost()
         offers.sessionLost()
         graceTimer?.start(after: Self.outageGrace)

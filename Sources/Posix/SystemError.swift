@@ -41,10 +41,14 @@ extension SystemError {
     public var isAddressUnavailable: Bool { code == EADDRNOTAVAIL || code == EAFNOSUPPORT }
     /// EMFILE, ENFILE, ENOBUFS or ENOMEM: this process or machine ran out of something.
     public var isExhaustion: Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }
+    /// EEXIST: something is there already.
+    public var isOccupied: Bool { code == EEXIST }
     /// ENOENT or ENOTDIR: there is no such file.
     public var isMissing: Bool { code == ENOENT || code == ENOTDIR }
     /// ECONNREFUSED: nobody listens there.
     public var isRefused: Bool { code == ECONNREFUSED }
+    /// EAGAIN: not now.
+    public var isTryAgain: Bool { code == EAGAIN }
     /// Nobody reads the other end any more.
     public var isConnectionLost: Bool { code == ECONNRESET || code == EPIPE }
 }

@@ -12,13 +12,17 @@ final class Listening {
     /// Starts listening.
     ///
     /// - Parameter claim: Told the inode of a TCP socket before it listens.
-    /// - Throws: ``SystemError``, ``LoopError``, ``SocketFolder/Problem``.
+    /// - Throws: ``TunnelEndpoint/CannotListen``, ``LoopError``.
     init(
         loop: Loop, uri: TunnelURI, claim: (UInt64) -> Void,
         accepted: @escaping (consuming Socket) -> Void
     ) throws {
         self.accepted = accepted
-        socket = try Self.listen(uri, claim)
+        do {
+            socket = try Self.listen(uri, claim)
+        } catch {
+            throw TunnelEndpoint.CannotListen(uri: uri, cause: error)
+        }
         guard let descriptor = socket?.descriptor else { return }
         poller = try Poller(loop: loop, descriptor: descriptor) { [unowned self] _ in ready() }
         poller?.watch(.readable)

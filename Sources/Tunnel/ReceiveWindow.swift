@@ -8,8 +8,8 @@ struct ReceiveBudget: Equatable {
     static let growth: UInt64 = 12 << 20
     /// What first windows of streams that we open share.
     static let offers: UInt64 = 8 << 20
-    /// How many received bytes may wait for applications, together. The stream whose bytes go past it is reset: a peer can otherwise fill the initial windows
-    /// of 65,535 streams, which is 2 GiB.
+    /// How many received bytes may wait for applications, together. When they are more, the stream that holds most
+    /// is reset: a peer can otherwise fill the initial windows of 65,535 streams, which is 2 GiB.
     static let maxHeld = growth + offers
 
     /// What there was to begin with.
@@ -74,8 +74,6 @@ struct ReceiveWindow: Equatable {
         case fine
         /// The credit did not cover them.
         case beyondCredit
-        /// It did, but all streams together hold too much.
-        case beyondBudget
     }
 
     private let initial: UInt64
@@ -89,8 +87,16 @@ struct ReceiveWindow: Equatable {
     /// The limit whose reaching is watched for, and whether the last bytes ended exactly there.
     private var mark: UInt64
     private var stoppedAtMark = false
-    private var lastConsumed: UInt64
-    private var isReleased = false
+    private(set) var lastConsumed: UInt64
+    private var stage = Stage.open
+
+    private enum Stage {
+        case open
+        /// The peer sends no more: no credit is given, what is held still counts.
+        case retired
+        /// Nothing counts any more.
+        case released
+    }
 
     /// - Parameter isOffered: Whether `initial` came from ``ReceiveBudget/offer()``, and goes back there.
     init(initial: UInt32, isOffered: Bool = false, now: UInt64) {
@@ -110,12 +116,8 @@ struct ReceiveWindow: Equatable {
     mutating func receive(_ count: Int, _ budget: inout ReceiveBudget) -> Verdict {
         let (sum, overflow) = received.addingReportingOverflow(UInt64(count))
         guard !overflow, sum <= granted else { return .beyondCredit }
-        guard !isReleased else {
-            received = sum
-            return .fine
-        }
-        guard budget.held + UInt64(count) <= ReceiveBudget.maxHeld else { return .beyondBudget }
         received = sum
+        guard stage != .released else { return .fine }
         stoppedAtMark = sum == mark
         budget.held += UInt64(count)
         return .fine
@@ -127,9 +129,11 @@ struct ReceiveWindow: Equatable {
     mutating func consume(_ count: Int, _ budget: inout ReceiveBudget, now: UInt64) -> UInt64? {
         let taken = min(held, UInt64(count))
         consumed += taken
-        if !isReleased { budget.held -= taken }
-        if now &- lastConsumed >= Self.idleAfter { size = initial }
+        if stage != .released { budget.held -= taken }
+        let idle = now &- lastConsumed
         lastConsumed = now
+        guard stage == .open else { return nil }
+        if idle >= Self.idleAfter { size = initial }
         if stoppedAtMark, consumed == received {
             stoppedAtMark = false
             grow(&budget)
@@ -146,17 +150,24 @@ struct ReceiveWindow: Equatable {
 
     /// Gives everything back to the budget: what was held is gone, what still comes is dropped.
     mutating func release(_ budget: inout ReceiveBudget) {
-        guard !isReleased else { return }
-        isReleased = true
+        guard stage != .released else { return }
+        retire(&budget)
+        stage = .released
         budget.held -= held
+    }
+
+    /// Gives back what was for bytes to come: there will be none. What is held is held until it is consumed.
+    mutating func retire(_ budget: inout ReceiveBudget) {
+        guard stage == .open else { return }
+        stage = .retired
         if isOffered { budget.offered -= initial }
         reserve(initial, &budget)
         size = initial
     }
 
     private mutating func grow(_ budget: inout ReceiveBudget) {
-        guard !isReleased else { return }
-        let larger = min(2 * size, budget.share, reserved + budget.growth)
+        // Half of what is left at most: idle connections keep what they have, and there is always more.
+        let larger = min(2 * size, budget.share, reserved + budget.growth / 2)
         guard larger > size else { return }
         size = larger
         if size > reserved { reserve(size, &budget) }

@@ -210,26 +210,18 @@ extension Session {
             throw SessionEnd(.protocolError, "DATA on a UDP stream")
         }
         let verdict = stream.window.receive(range.count, &budget)
-        heldPeak = max(heldPeak, budget.held)
         guard let handler = stream.handler else {
             // A stream that we reset: the peer may use up the credit it had, no more.
             if verdict != .fine { try rates.useless(now: clock()) }
             return
         }
         switch verdict {
-        case .fine: handler.received(bytes.extracting(range))
+        case .fine:
+            handler.received(bytes.extracting(range))
+            keepWithinBudget()
+            heldPeak = max(heldPeak, budget.held)
         case .beyondCredit: drop(stream, handler, .violation)
-        case .beyondBudget:
-            streamsOverBudget += 1
-            drop(stream, handler, .limit)
         }
-    }
-
-    private func drop(
-        _ stream: TunnelStream, _ handler: any StreamHandler, _ code: ResetCode
-    ) {
-        stream.reset(code)
-        handler.streamEnded(code)
     }
 
     private func receiveDatagram(

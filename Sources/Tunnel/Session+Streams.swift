@@ -64,6 +64,7 @@ extension Session {
     ) {
         stream.handler = nil
         stream.window.release(&budget)
+        guard stream.phase == .numbered else { return forget(stream) }
         guard !isEnded, !stream.sentReset else { return }
         stream.sentReset = true
         stream.sentTerminal = true
@@ -79,14 +80,53 @@ extension Session {
         guard stream.sentTerminal, stream.receivedTerminal,
             stream.pending.isDisjoint(with: [.reset, .refused, .open])
         else { return }
-        stream.window.release(&budget)
         if stream.isLocal { opened.remove(stream) } else { accepted.remove(stream) }
+        stream.window.retire(&budget)
+        guard stream.handler != nil, stream.window.held > 0 else { return forget(stream) }
+        stream.phase = .draining
+        draining[ObjectIdentifier(stream)] = stream
+        guard draining.count > Self.maxDraining else { return }
+        let stalled = draining.values.min { $0.window.lastConsumed < $1.window.lastConsumed }
+        if let stalled { dropForMemory(stalled) }
+    }
+
+    /// Lets go of a stream that has no number any more.
+    private func forget(_ stream: TunnelStream) {
+        stream.phase = .over
+        stream.window.release(&budget)
+        draining[ObjectIdentifier(stream)] = nil
+    }
+
+    /// Ends a stream for what the peer or its application does to us.
+    func drop(_ stream: TunnelStream, _ handler: any StreamHandler, _ code: ResetCode) {
+        stream.reset(code)
+        handler.streamEnded(code)
+    }
+
+    /// Resets those that hold most, when all together hold too much. Not the one whose bytes went past the limit:
+    /// those who hold much have used up their credit and send no more, and everybody else would pay. A little
+    /// more than necessary, so that a peer cannot have all streams looked through for every frame.
+    func keepWithinBudget() {
+        guard budget.held > ReceiveBudget.maxHeld else { return }
+        let enough = ReceiveBudget.maxHeld - ReceiveBudget.maxHeld / 64
+        let holders = (opened.all + accepted.all + draining.values).filter { $0.handler != nil }
+        for stream in holders.sorted(by: { $0.window.held > $1.window.held }) {
+            guard budget.held > enough else { return }
+            dropForMemory(stream)
+        }
+    }
+
+    private func dropForMemory(_ stream: TunnelStream) {
+        guard let handler = stream.handler else { return }
+        streamsOverBudget += 1
+        drop(stream, handler, .limit)
     }
 
     /// Counts bytes the kernel accepted, and grants more when it is worth a frame.
     func returnCredit(_ stream: TunnelStream, _ count: Int) {
         guard !isEnded, stream.handler != nil else { return }
         let limit = stream.window.consume(count, &budget, now: clock())
+        if stream.phase == .draining, stream.window.held == 0 { return forget(stream) }
         guard let limit, !stream.receivedTerminal else { return }
         stream.pendingWindow = limit
         queue(.window, on: stream)

@@ -115,6 +115,10 @@ public final class Session {
     // Streams.
     var opened: StreamTable
     var accepted: StreamTable
+    /// Streams without a number whose bytes are still held.
+    var draining: [ObjectIdentifier: TunnelStream] = [:]
+    /// How many there may be of them.
+    static let maxDraining = 4_096
     var budget = ReceiveBudget()
     /// The most that ``budget`` held since ``takeHeldPeak()``.
     var heldPeak: UInt64 = 0
@@ -245,7 +249,11 @@ public final class Session {
         isEnded = true
         link.close()
         waiting = Waiting()
-        for stream in opened.all + accepted.all {
+        let streams = opened.all + accepted.all
+        // What drains has all of the peer's bytes, and its end: it goes on without us.
+        for stream in streams + draining.values { stream.phase = .over }
+        draining = [:]
+        for stream in streams {
             let handler = stream.handler
             stream.handler = nil
             handler?.streamEnded(.tunnelLost)

@@ -84,6 +84,22 @@ public final class TunnelEndpoint {
             "a tcp:// tunnel needs a key: \"twinport key new PATH\", and PATH on both ends"
     }
 
+    /// The tunnel's address cannot be listened on.
+    public struct CannotListen: Error, CustomStringConvertible {
+        /// In one line, with what is in the way.
+        public let description: String
+
+        init(uri: TunnelURI, cause: any Error) {
+            let error = cause as? SystemError
+            let hint =
+                error?.isAddressInUse == true
+                ? " (another one listens there)"
+                : error?.isOccupied == true ? " (and it is no socket of ours)" : ""
+            description =
+                "cannot listen at \(uri): \(error.map { SystemError.text(of: $0.code) } ?? "\(cause)")\(hint)"
+        }
+    }
+
     /// A session whose HELLO came while another one was live.
     private struct Candidate {
         let session: Session
@@ -106,7 +122,7 @@ public final class TunnelEndpoint {
 
     /// Starts listening or dialling.
     ///
-    /// - Throws: ``SystemError`` when the address cannot be listened on, ``LoopError``, ``KeyMissing``.
+    /// - Throws: ``CannotListen``, ``LoopError``, ``KeyMissing``.
     public func start() throws {
         if case .tcp = mode.uri, key == nil { throw KeyMissing() }
         ticker = try Timer(loop: loop) { [unowned self] in tick() }

@@ -42,7 +42,21 @@ public final class TunnelStream {
     /// chain that keeps a flow alive.
     public var handler: (any StreamHandler)?
 
+    /// There as long as ``phase`` is not `over`.
     unowned let session: Session
+    /// What the session still has to do with it.
+    var phase = Phase.numbered
+
+    enum Phase {
+        /// It is in the session's tables.
+        case numbered
+        /// Both terminals were seen and its number is free, but the application has not taken all that came: the
+        /// session counts it.
+        case draining
+        /// The session does not know it any more, and may be gone while the flow still serves its application.
+        case over
+    }
+
     /// What OPEN said, or will say.
     let open: OpenMessage
     /// Whether this side opened it.
@@ -109,27 +123,31 @@ public final class TunnelStream {
 
     /// Tells the scheduler that the flow has something to send.
     public func markReady() -> Readiness {
-        session.markReady(self)
+        phase == .numbered ? session.markReady(self) : .closed
     }
 
     /// Tells the peer that its target answered. With OPEN it had credit and may send already, so this can wait
     /// for the answer itself.
     public func acceptOpen() {
+        guard phase == .numbered else { return }
         session.queue(.opened, on: self, isHurried: false)
     }
 
     /// Tells the peer that its target did not answer. Ends the stream.
     public func refuse(_ code: ResetCode) {
+        guard phase != .over else { return }
         session.end(self, with: .refused, code)
     }
 
     /// Ends the stream at once and both ways.
     public func reset(_ code: ResetCode) {
+        guard phase != .over else { return }
         session.end(self, with: .reset, code)
     }
 
     /// Returns credit for bytes that the kernel accepted.
     public func consumed(_ count: Int) {
+        guard phase != .over else { return }
         session.returnCredit(self, count)
     }
 }

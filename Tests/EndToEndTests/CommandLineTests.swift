@@ -133,6 +133,26 @@ extension EndToEnd {
             }
         }
 
+        @Test(arguments: ["open", "taken"])
+        func `an agent that cannot listen says why and ends with code 1`(obstacle: String) throws {
+            try Lab.with(start: false) { lab in
+                let folder = "\(lab.directory)/place"
+                try lab.sh(.guest, "mkdir \(folder) && echo precious > \(folder)/t.sock")
+                if obstacle == "open" { chmod(folder, 0o777) }
+                let agent = try lab.run(
+                    .guest,
+                    [Lab.agentPath, "--listen", "unix://\(folder)/t.sock"] + Sanitizer.options,
+                    within: 10)
+                #expect(agent.code == 1, "\(agent)")
+                #expect(
+                    agent.output.contains(
+                        obstacle == "open"
+                            ? "can be written by others"
+                            : "t.sock: File exists (and it is no socket of ours)"), "\(agent)")
+                #expect(try lab.sh(.guest, "cat \(folder)/t.sock").output == "precious\n")
+            }
+        }
+
         @Test func `a second helper does not take the first one's place`() throws {
             try Lab.with { lab in
                 let second = try lab.twinport([

@@ -155,7 +155,8 @@ import Wire
                 <= 2 * session.streamCount + 64)
     }
 
-    @Test func `all streams together hold no more than 20 MiB, and the one too many is reset`() {
+    @Test
+    func `all streams together hold no more than 20 MiB, and those that hold most are reset`() {
         let victim = greeted()
         victim.host.onOpen = { stream, flow in
             flow.consumes = false
@@ -163,7 +164,9 @@ import Wire
         }
         let window = Int(ReceiveBudget.initialWindow)
         let full = Int(ReceiveBudget.maxHeld) / window
-        for slot in 1...full + 2 {
+        // So many go at once that 1/64 is free.
+        let going = 11
+        for slot in 1...full + going {
             victim.open(slot)
             // The flow forgets, the session counts.
             let id = StreamID(slot: slot, generation: 0, isGuestOpened: true)
@@ -173,11 +176,19 @@ import Wire
             }
         }
         #expect(victim.host.session.budget.held == ReceiveBudget.maxHeld)
-        #expect(victim.host.accepted.map(\.endCode).filter { $0 == .limit }.count == 2)
-        #expect(victim.host.session.streamsOverBudget == 2 && victim.verdict == nil)
+        #expect(victim.host.accepted.map(\.endCode).filter { $0 == .limit }.count == going)
+        #expect(victim.host.session.streamsOverBudget == going && victim.verdict == nil)
+        // Who reads at once is not the one to pay.
+        let reader = full + going + 1
+        victim.host.onOpen = { stream, _ in stream.acceptOpen() }
+        victim.open(reader)
+        let id = StreamID(slot: reader, generation: 0, isGuestOpened: true)
+        for _ in 0..<3 { victim.data(id.rawValue, window / 4) }
+        #expect(victim.host.accepted[reader - 1].endCode == nil)
+        #expect(victim.host.session.streamsOverBudget == going)
         // What an application reads makes room again.
-        victim.host.accepted[0].stream?.consumed(window)
-        victim.host.accepted[1].stream?.reset(.reset)
+        victim.host.accepted[20].stream?.consumed(window)
+        victim.host.accepted[21].stream?.reset(.reset)
         #expect(victim.host.session.budget.held == ReceiveBudget.maxHeld - 2 * UInt64(window))
     }
 

@@ -15,6 +15,8 @@ final class ScriptedFlow: StreamHandler {
     var wasOpened = false
     var endCode: ResetCode?
     var consumes = true
+    /// Whether `received` is wanted.
+    var remembers = true
     /// The session owns it, and it owns this flow.
     weak var stream: TunnelStream?
 
@@ -38,6 +40,7 @@ final class ScriptedFlow: StreamHandler {
     func streamOpened() { wasOpened = true }
 
     func received(_ bytes: Span<UInt8>) {
+        guard remembers else { return }
         var chunk: [UInt8] = []
         for index in bytes.indices { chunk.append(bytes[index]) }
         if isDatagram { datagrams.append(chunk) } else { received += chunk }

@@ -158,6 +158,36 @@ extension EndToEnd {
             }
         }
 
+        /// Both directions have ended, the client has not read all yet: the rest needs no tunnel.
+        @Test
+        func
+            `a client that reads slowly gets all of a finished transfer, though the guest is gone`()
+            throws
+        {
+            try Lab.with { lab in
+                for buffer in ["tcp_wmem", "tcp_rmem"] {
+                    try lab.sh(.host, "echo 4096 16384 16384 >/proc/sys/net/ipv4/\(buffer)")
+                }
+                _ = try lab.python(.guest, "slow_tail.py", ["serve", "9000", "200000"])
+                try lab.wait("127.0.0.1:9000")
+                let clients = try ["first", "second", "third"].map { name in
+                    try lab.python(
+                        .host, "slow_tail.py", ["read", "9000", "\(lab.directory)/\(name)"])
+                }
+                usleep(1_000_000)
+                lab.agent.signal(SIGKILL)
+                try lab.wait("the session's end") { try lab.status().session != "up" }
+                try lab.sh(.host, "touch \(lab.directory)/first")
+                #expect(try clients[0].wait(within: 10).output == "ready\n200000 and its end\n")
+                // The second one goes without reading, the third is there when the helper ends.
+                clients[1].stop()
+                try lab.startAgent()
+                try lab.waitForSession()
+                lab.helper.signal(SIGTERM)
+                #expect(try lab.helper.wait(within: 10).code == 0, "\(lab.helper.output)")
+            }
+        }
+
         @Test func `a tunnel that delays by 200 ms delivers everything, and windows grow to it`()
             throws
         {
