@@ -59,14 +59,22 @@ public final class ControlServer: Sendable {
         }
         self.path = path
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        if ControlClient(path: path).isAnswered(on: group) {
-            throw ControlError("another helper is running at \(path)")
+        channel = try SocketFolder.claiming(path) { [group] () throws(ControlError) in
+            if ControlClient(path: path).isAnswered(on: group) {
+                throw ControlError("another helper is running at \(path)")
+            }
+            try Self.removeStale(path)
+            return try Self.bind(path, group, backend)
         }
-        try Self.removeStale(path)
+    }
+
+    private static func bind(
+        _ path: String, _ group: MultiThreadedEventLoopGroup, _ backend: any ControlBackend
+    ) throws(ControlError) -> any Channel {
         let visitors = NIOLoopBoundBox.makeBoxSendingValue(Visitors(), eventLoop: group.next())
         let line = NIOLoopBoundBox.makeBoxSendingValue(WaitingLine(), eventLoop: group.next())
         do {
-            channel = try ServerBootstrap(group: group)
+            let channel = try ServerBootstrap(group: group)
                 .serverChannelOption(.backlog, value: 128)
                 // Who has sent all that it will is answered nevertheless.
                 .childChannelOption(.allowRemoteHalfClosure, value: true)
@@ -78,6 +86,7 @@ public final class ControlServer: Sendable {
                 }
                 .bind(unixDomainSocketPath: path).wait()
             try SystemFiles.setMode(0o600, of: path)
+            return channel
         } catch {
             throw ControlError("\(path) cannot be served: \(error)")
         }

@@ -1,3 +1,9 @@
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
+
 /// The folder of a Unix socket that only we may use.
 public enum SocketFolder {
     /// A folder that is no place for such a socket, in words, with what to do.
@@ -26,6 +32,28 @@ public enum SocketFolder {
             throw Problem(
                 description: "\(folder) can be written by others: chmod go-w \(folder)")
         }
+    }
+
+    /// Runs what looks whether the socket at `path` is in use, removes a dead one and binds a new one, while nobody
+    /// else does: of two programs that start at once the second would remove the first one's socket.
+    ///
+    /// Whoever can read the folder can hold its lock: after a second of that it runs without.
+    public static func claiming<Result: ~Copyable, Problem: Error>(
+        _ path: String, _ body: () throws(Problem) -> Result
+    ) throws(Problem) -> Result {
+        let folder = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]) + "/"
+        guard
+            let lock = try? OwnedFD(
+                taking: retrying("open") { unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+            )
+        else { return try body() }
+        defer { withExtendedLifetime(lock) {} }
+        var attempts = 0
+        while flock(lock.raw, LOCK_EX | LOCK_NB) != 0, attempts < 100 {
+            usleep(10_000)
+            attempts += 1
+        }
+        return try body()
     }
 
     private static func make(_ folder: String) throws(Problem) {

@@ -29,11 +29,15 @@ final class Listening {
     }
 
     private static func listen(_ uri: TunnelURI, _ claim: (UInt64) -> Void) throws -> Socket {
-        if let path = uri.socketPath { try SocketFolder.prepare(for: path) }
+        if let path = uri.socketPath {
+            try SocketFolder.prepare(for: path)
+            return try SocketFolder.claiming(path) { () throws(SystemError) in
+                try Socket.listenUnix(path)
+            }
+        }
         switch uri {
-        case .unix(let path): return try Socket.listenUnix(path)
         case .vsock(_, let port): return try Socket.listenVsock(port: port)
-        case .firecracker: return try Socket.listenUnix(uri.socketPath ?? "")
+        case .unix(let path), .firecracker(let path, _): return try Socket.listenUnix(path)
         case .tcp(let endpoint):
             let socket = try Socket.boundTCP(to: endpoint, isV6Only: true)
             claim(try socket.inode())

@@ -85,7 +85,7 @@ extension Session {
         guard stream.handler != nil, stream.window.held > 0 else { return forget(stream) }
         stream.phase = .draining
         draining[ObjectIdentifier(stream)] = stream
-        guard draining.count > Self.maxDraining else { return }
+        guard draining.count > maxDraining else { return }
         let stalled = draining.values.min { $0.window.lastConsumed < $1.window.lastConsumed }
         if let stalled { dropForMemory(stalled) }
     }

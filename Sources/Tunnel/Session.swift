@@ -118,7 +118,7 @@ public final class Session {
     /// Streams without a number whose bytes are still held.
     var draining: [ObjectIdentifier: TunnelStream] = [:]
     /// How many there may be of them.
-    static let maxDraining = 4_096
+    var maxDraining = 4_096
     var budget = ReceiveBudget()
     /// The most that ``budget`` held since ``takeHeldPeak()``.
     var heldPeak: UInt64 = 0

@@ -153,6 +153,30 @@ extension EndToEnd {
             }
         }
 
+        @Test func `of helpers that start at once over a dead one's sockets, one stays`() throws {
+            try Lab.with { lab in
+                lab.agent.stop()
+                for round in 0..<10 {
+                    lab.helper.signal(SIGKILL)
+                    try lab.wait("its end") { !lab.helper.isRunning }
+                    let helpers = try (0..<4).map { _ in
+                        try lab.start(
+                            .host,
+                            sh: "exec \(Lab.helperCommand) --settings \(lab.settingsPath) "
+                                + "--control \(lab.controlPath)")
+                    }
+                    try lab.wait("three to give up") {
+                        helpers.count { $0.isRunning } == 1 && (try? lab.status()) != nil
+                    }
+                    let last = try #require(helpers.first { $0.isRunning })
+                    #expect(try lab.status().pid == last.pid, "round \(round)")
+                    last.signal(SIGKILL)
+                    try lab.wait("its end") { !last.isRunning }
+                    try lab.startHelper()
+                }
+            }
+        }
+
         @Test func `a second helper does not take the first one's place`() throws {
             try Lab.with { lab in
                 let second = try lab.twinport([
