@@ -6,6 +6,18 @@ extension Running {
         ((try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd")) ?? []).count
     }
 
+    /// How many it has open once that is the same for half a second: a program that just started still opens its tables.
+    var settledDescriptors: Int {
+        var last = descriptors
+        var looks = 0
+        while looks < 10 {
+            usleep(50_000)
+            looks = descriptors == last ? looks + 1 : 0
+            last = descriptors
+        }
+        return last
+    }
+
     /// The program's resident memory in MiB.
     var residentMiB: Double {
         let text = (try? String(contentsOfFile: "/proc/\(pid)/statm", encoding: .utf8)) ?? ""

@@ -101,7 +101,7 @@ extension EndToEnd {
                 try lab.wait("127.0.0.1:9000")
                 try lab.wait("127.0.0.1:9100")
                 let program = try #require(limited == .host ? lab.helper : lab.agent)
-                let before = program.descriptors
+                let before = program.settledDescriptors
                 let mirror = try lab.inode(limited, 9000)
                 let crowd = try lab.python(
                     limited, "crowd.py", ["127.0.0.1", "9000", "150", "patient"])
@@ -148,7 +148,7 @@ extension EndToEnd {
                 try lab.wait("127.0.0.1:9000")
                 let pid = try lab.status().pid
                 usleep(500_000)
-                let before = lab.helper.descriptors
+                let before = lab.helper.settledDescriptors
                 for seconds in [1.5, 1.5, 8] {
                     // Not one more descriptor, whatever is closed meanwhile.
                     try lab.sh(.host, "prlimit --pid \(pid) --nofile=3:20000")
@@ -177,7 +177,7 @@ extension EndToEnd {
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])
                 try lab.wait("127.0.0.1:9000")
                 usleep(500_000)
-                let before = lab.helper.descriptors
+                let before = lab.helper.settledDescriptors
                 let crowd = try lab.python(
                     .host, "control_crowd.py", [lab.controlPath, "400", "3"])
                 // What does not go through the control API goes on.

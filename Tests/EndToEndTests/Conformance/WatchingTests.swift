@@ -106,7 +106,7 @@ extension EndToEnd {
                 let other: Machine = machine == .guest ? .host : .guest
                 _ = try lab.python(machine, "listen.py", ["tcp", "127.0.0.1", "9000"])
                 try lab.wait("127.0.0.1:9000")
-                let descriptors = (lab.helper.descriptors, lab.agent.descriptors)
+                let descriptors = (lab.helper.settledDescriptors, lab.agent.settledDescriptors)
                 let storm = try lab.start(
                     machine,
                     [Lab.path(of: "python3"), "-u", "\(Lab.programs)/storm.py", "127.0.0.1"]

@@ -99,7 +99,7 @@ extension EndToEnd {
                 _ = try lab.python(listener, "listen.py", ["tcp", "127.0.0.1", "9001"])
                 try lab.wait("127.0.0.1:9000")
                 try lab.wait("127.0.0.1:9001")
-                let before = (lab.helper.descriptors, lab.agent.descriptors)
+                let before = (lab.helper.settledDescriptors, lab.agent.settledDescriptors)
                 let clients = try lab.start(
                     client,
                     [Lab.path(of: "python3"), "-u", "\(Lab.programs)/idle.py"]
