@@ -10,7 +10,7 @@ extension Running {
     var settledDescriptors: Int {
         var last = descriptors
         var looks = 0
-        while looks < 10 {
+        for _ in 0..<200 where looks < 10 {
             usleep(50_000)
             looks = descriptors == last ? looks + 1 : 0
             last = descriptors
