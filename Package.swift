@@ -85,7 +85,7 @@ let package = Package(
         // What people touch.
         library("Settings", ["Addresses", "Posix", yams]),
         library("LogLines", ["Posix", logging]),
-        library("Control", ["Posix"] + nio),
+        library("Control", ["Posix", "Sockets"] + nio),
 
         // The two sides, and their command lines.
         library(

@@ -33,21 +33,6 @@ public struct ControlClient: Sendable {
         String(buffer: try body(name))
     }
 
-    /// Whether somebody listens there; found out on a thread of `group`.
-    func isAnswered(on group: MultiThreadedEventLoopGroup) -> Bool {
-        do {
-            let channel = try ClientBootstrap(group: group)
-                .connect(unixDomainSocketPath: path).wait()
-            try? channel.close().wait()
-            return true
-        } catch let error as IOError {
-            // There is one, and more wait for it than it has room for.
-            return SystemError("connect", error.errnoCode).isTryAgain
-        } catch {
-            return false
-        }
-    }
-
     private func get<Report: Decodable>(_ name: String) throws(ControlError) -> Report {
         let bytes = try body(name)
         do {

@@ -2,6 +2,7 @@ internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
 internal import Posix
+internal import Sockets
 
 // # The control API's server
 //
@@ -60,9 +61,6 @@ public final class ControlServer: Sendable {
         self.path = path
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         channel = try SocketFolder.claiming(path) { [group] () throws(ControlError) in
-            if ControlClient(path: path).isAnswered(on: group) {
-                throw ControlError("another helper is running at \(path)")
-            }
             try Self.removeStale(path)
             return try Self.bind(path, group, backend)
         }
@@ -93,11 +91,15 @@ public final class ControlServer: Sendable {
     }
 
     private static func removeStale(_ path: String) throws(ControlError) {
-        guard let owner = SystemFiles.owner(of: path) else { return }
-        guard owner.kind == .socket, owner.user == Machine.userID else {
+        do {
+            try Socket.removeStaleUnix(path)
+        } catch  where error.isAddressInUse {
+            throw ControlError("another helper is running at \(path)")
+        } catch  where error.isOccupied {
             throw ControlError("\(path) is in the way: it is not a socket of ours")
+        } catch {
+            throw ControlError("\(path) cannot be served: \(error)")
         }
-        SystemFiles.remove(path)
     }
 
     private static func admit(_ channel: any Channel, _ visitors: NIOLoopBoundBox<Visitors>) {

@@ -44,8 +44,7 @@ public struct AgentOptions: Sendable {
 public enum AgentProgram {
     /// Runs until SIGTERM or SIGINT.
     ///
-    /// - Throws: `TunnelEndpoint.CannotListen`, `LoopError` when the
-    ///   kernel refuses a loop.
+    /// - Throws: `TunnelEndpoint.CannotListen`, `LoopError` when the kernel refuses a loop.
     public static func run(_ options: AgentOptions) throws {
         Machine.ignoreBrokenPipes()
         Machine.raiseDescriptorLimit()

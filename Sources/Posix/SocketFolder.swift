@@ -15,10 +15,10 @@ public enum SocketFolder {
     /// Makes the folder of the socket at `path` with mode 0700, or checks that nobody but us can put something
     /// else in the socket's place: the folder is ours or root's and closed to other writers, or sticky.
     public static func prepare(for path: String) throws(Problem) {
-        guard path.hasPrefix("/"), let slash = path.lastIndex(of: "/") else {
+        guard path.hasPrefix("/") else {
             throw Problem(description: "\(path): the socket's path must be absolute")
         }
-        let folder = slash == path.startIndex ? "/" : String(path[..<slash])
+        let folder = folder(of: path)
         guard let owner = SystemFiles.owner(of: folder) else { return try make(folder) }
         guard owner.kind == .folder else {
             throw Problem(description: "\(folder) is not a folder")
@@ -41,7 +41,7 @@ public enum SocketFolder {
     public static func claiming<Result: ~Copyable, Problem: Error>(
         _ path: String, _ body: () throws(Problem) -> Result
     ) throws(Problem) -> Result {
-        let folder = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]) + "/"
+        let folder = folder(of: path)
         guard
             let lock = try? OwnedFD(
                 taking: retrying("open") { unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
@@ -54,6 +54,11 @@ public enum SocketFolder {
             attempts += 1
         }
         return try body()
+    }
+
+    private static func folder(of path: String) -> String {
+        let slash = path.lastIndex(of: "/") ?? path.startIndex
+        return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
     private static func make(_ folder: String) throws(Problem) {

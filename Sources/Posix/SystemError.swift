@@ -47,8 +47,6 @@ extension SystemError {
     public var isMissing: Bool { code == ENOENT || code == ENOTDIR }
     /// ECONNREFUSED: nobody listens there.
     public var isRefused: Bool { code == ECONNREFUSED }
-    /// EAGAIN: not now.
-    public var isTryAgain: Bool { code == EAGAIN }
     /// Nobody reads the other end any more.
     public var isConnectionLost: Bool { code == ECONNRESET || code == EPIPE }
 }

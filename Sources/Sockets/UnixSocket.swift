@@ -20,7 +20,13 @@ extension Socket {
     /// - Throws: ``SystemError``: EADDRINUSE when somebody listens there already, EEXIST when the path
     ///   holds something that is not a socket of ours, ENAMETOOLONG.
     public static func listenUnix(_ path: String) throws(SystemError) -> Socket {
-        try removeStaleSocket(path)
+        try SocketFolder.claiming(path) { () throws(SystemError) in
+            try removeStaleUnix(path)
+            return try bindUnix(path)
+        }
+    }
+
+    private static func bindUnix(_ path: String) throws(SystemError) -> Socket {
         let socket = try Socket(family: AF_UNIX, type: Int32(SOCK_STREAM.rawValue))
         let raw = socket.descriptor
         // bind(2) creates the file with the mode of the descriptor's inode: set it before, so that the
@@ -70,7 +76,12 @@ extension Socket {
         _ = unsafe unlink(path)
     }
 
-    private static func removeStaleSocket(_ path: String) throws(SystemError) {
+    /// Makes room for a Unix socket at `path`: removes one of ours that nobody listens on any more. What this finds
+    /// holds only within ``SocketFolder/claiming(_:_:)``.
+    ///
+    /// - Throws: ``SystemError``: EADDRINUSE when somebody listens there, EEXIST when it is something else than a
+    ///   socket of ours.
+    public static func removeStaleUnix(_ path: String) throws(SystemError) {
         var info = stat()
         guard unsafe lstat(path, &info) == 0 else { return }
         guard info.st_mode & S_IFMT == S_IFSOCK, info.st_uid == geteuid() else {

@@ -29,21 +29,21 @@ final class Listening {
     }
 
     private static func listen(_ uri: TunnelURI, _ claim: (UInt64) -> Void) throws -> Socket {
-        if let path = uri.socketPath {
-            try SocketFolder.prepare(for: path)
-            return try SocketFolder.claiming(path) { () throws(SystemError) in
-                try Socket.listenUnix(path)
-            }
-        }
         switch uri {
+        case .unix(let path): return try listenUnix(path)
+        case .firecracker: return try listenUnix(uri.socketPath ?? "")
         case .vsock(_, let port): return try Socket.listenVsock(port: port)
-        case .unix(let path), .firecracker(let path, _): return try Socket.listenUnix(path)
         case .tcp(let endpoint):
             let socket = try Socket.boundTCP(to: endpoint, isV6Only: true)
             claim(try socket.inode())
             try socket.listenForConnections()
             return socket
         }
+    }
+
+    private static func listenUnix(_ path: String) throws -> Socket {
+        try SocketFolder.prepare(for: path)
+        return try Socket.listenUnix(path)
     }
 
     /// How many connections one readiness may take before other sockets get their turn.

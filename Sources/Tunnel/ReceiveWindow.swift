@@ -8,8 +8,8 @@ struct ReceiveBudget: Equatable {
     static let growth: UInt64 = 12 << 20
     /// What first windows of streams that we open share.
     static let offers: UInt64 = 8 << 20
-    /// How many received bytes may wait for applications, together. When they are more, the stream that holds most
-    /// is reset: a peer can otherwise fill the initial windows of 65,535 streams, which is 2 GiB.
+    /// How many received bytes may wait for applications, together. When they are more, the streams that hold
+    /// most are reset: a peer can otherwise fill the initial windows of 65,535 streams, which is 2 GiB.
     static let maxHeld = growth + offers
 
     /// What there was to begin with.

@@ -12,7 +12,7 @@ public import Wire
 //     link readable   → read → FrameDecoder → validate → handlers, delegate      (Session+Receiving)
 //     end of a turn   → pump: control frames, then streams in turn → one write    (Session+Sending)
 //     stream calls    → flags on the stream, sent by the next pump                (Session+Streams)
-//     tick, twice a second → PING when quiet, end when dead                         (Liveness)
+//     tick, twice a second → PING when quiet, end when dead                       (Liveness)
 //
 // ## Sending is pulled
 //

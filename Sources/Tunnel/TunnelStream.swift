@@ -121,6 +121,9 @@ public final class TunnelStream {
     /// Whether the peer has to grant more before the stream gets another turn.
     public var awaitsCredit: Bool { isBlocked }
 
+    /// The session, as long as it knows this stream.
+    private var owner: Session? { phase == .over ? nil : session }
+
     /// Tells the scheduler that the flow has something to send.
     public func markReady() -> Readiness {
         phase == .numbered ? session.markReady(self) : .closed
@@ -135,19 +138,16 @@ public final class TunnelStream {
 
     /// Tells the peer that its target did not answer. Ends the stream.
     public func refuse(_ code: ResetCode) {
-        guard phase != .over else { return }
-        session.end(self, with: .refused, code)
+        owner?.end(self, with: .refused, code)
     }
 
     /// Ends the stream at once and both ways.
     public func reset(_ code: ResetCode) {
-        guard phase != .over else { return }
-        session.end(self, with: .reset, code)
+        owner?.end(self, with: .reset, code)
     }
 
     /// Returns credit for bytes that the kernel accepted.
     public func consumed(_ count: Int) {
-        guard phase != .over else { return }
-        session.returnCredit(self, count)
+        owner?.returnCredit(self, count)
     }
 }

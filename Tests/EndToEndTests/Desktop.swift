@@ -16,6 +16,8 @@ extension Desktop {
 
     func ports() throws -> [PortReport] { try decoded("ports") }
 
+    func flows() throws -> [FlowReport] { try decoded("flows") }
+
     private func decoded<Report: Decodable>(_ name: String) throws -> Report {
         try JSONDecoder().decode(Report.self, from: Data(try report(name).output.utf8))
     }

@@ -51,7 +51,7 @@ let package = Package(
         module(
             "Control",
             [
-                "Addresses", "Posix", .product(name: "NIOCore", package: "swift-nio"),
+                "Posix", "Sockets", .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]),

@@ -14,10 +14,7 @@ import Wire
         flow.consumes = false
         flow.remembers = false
         flow.endsAfterSending = true
-        let stream = try #require(pair.host.open(flow))
-        _ = stream.markReady()
-        pair.settle()
-        let far = try #require(pair.guest.accepted.last)
+        let (stream, far) = try pair.connect(flow)
         far.toSend = [UInt8](repeating: 7, count: count)
         far.endsAfterSending = true
         _ = far.stream?.markReady()

@@ -1,5 +1,6 @@
 import Addresses
 import Sockets
+import Testing
 import Tunnel
 import Wire
 
@@ -136,6 +137,16 @@ final class Pair {
         host.session.start()
         guest.session.start()
         settle()
+    }
+
+    /// Has the host open a stream for `flow`, which sends what it has.
+    ///
+    /// - Returns: The stream at the host, and the guest's flow.
+    func connect(_ flow: ScriptedFlow) throws -> (stream: TunnelStream, far: ScriptedFlow) {
+        let stream = try #require(host.open(flow))
+        _ = stream.markReady()
+        settle()
+        return (stream, try #require(guest.accepted.last))
     }
 
     /// Moves bytes until nothing moves any more, `step` bytes at a time.

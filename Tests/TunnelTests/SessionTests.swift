@@ -25,10 +25,7 @@ import Wire
         let client = ScriptedFlow()
         client.toSend = bulk
         client.endsAfterSending = true
-        let stream = try #require(pair.host.open(client))
-        _ = stream.markReady()
-        pair.settle()
-        let server = try #require(pair.guest.accepted.first)
+        let server = try pair.connect(client).far
         #expect(client.wasOpened)
         #expect(server.received == bulk)
         #expect(server.gotEnd)
@@ -62,13 +59,11 @@ import Wire
             flow.consumes = pair.guest.accepted.count > 1
             stream.acceptOpen()
         }
-        _ = try #require(pair.host.open(stuck)).markReady()
-        pair.settle()
+        _ = try pair.connect(stuck)
         #expect(pair.guest.accepted[0].received.count == 32_768)
         let other = ScriptedFlow()
         other.toSend = bulk
-        _ = try #require(pair.host.open(other)).markReady()
-        pair.settle()
+        _ = try pair.connect(other)
         #expect(pair.guest.accepted[1].received == bulk)
         // Credit comes late: it goes on where it stopped.
         pair.guest.accepted[0].consumes = true

@@ -147,7 +147,6 @@ extension EndToEnd {
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])
                 try lab.wait("127.0.0.1:9000")
                 let pid = try lab.status().pid
-                usleep(500_000)
                 let before = lab.helper.settledDescriptors
                 for seconds in [1.5, 1.5, 8] {
                     // Not one more descriptor, whatever is closed meanwhile.
@@ -176,7 +175,6 @@ extension EndToEnd {
                 try lab.waitForSession()
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])
                 try lab.wait("127.0.0.1:9000")
-                usleep(500_000)
                 let before = lab.helper.settledDescriptors
                 let crowd = try lab.python(
                     .host, "control_crowd.py", [lab.controlPath, "400", "3"])

@@ -1,4 +1,3 @@
-import Control
 import Foundation
 import Testing
 
@@ -145,9 +144,7 @@ extension EndToEnd {
                 #expect(max(memory.0, memory.1) <= Sanitizer.memoryBound(100))
                 if !Sanitizer.isOn {
                     // The least recently used made room, never the one that goes on.
-                    let kept = try JSONDecoder().decode(
-                        [FlowReport].self, from: Data(try lab.report("flows").output.utf8)
-                    ).first { $0.client == "127.0.0.1:1024" }
+                    let kept = try lab.flows().first { $0.client == "127.0.0.1:1024" }
                     #expect(try #require(kept).bytesIn > 3 * 50)
                 }
                 // What the kernel still holds of the flood comes first.
