@@ -10,9 +10,12 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -54,6 +57,7 @@ static const int denied[] = {
     SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_uselib, SYS_mknod,
 #endif
     SYS_mknodat,
+    463 /* setxattrat */, 467 /* open_tree_attr */,
     // io_uring does what other calls do, past this filter
     425, 426, 427,
 };
@@ -61,25 +65,33 @@ static const int denied[] = {
 // Opening files is needed, making new ones is not: O_CREAT, and the bit of O_TMPFILE that O_DIRECTORY lacks.
 static const unsigned int making = O_CREAT | 020000000;
 
+// Starting threads is needed, namespaces are not (in a user namespace every capability can be had again):
+// CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. clone3 hides its flags; the C library uses
+// clone where it is missing.
+static const unsigned int new_namespaces = 0x7e020000;
+static const unsigned int clone3_call = 435;
+
 enum {
     denied_count = sizeof denied / sizeof *denied,
-    prologue = 4,
+    prologue = 5,
 #ifdef SYS_open
-    epilogue = 6,
+    epilogue = 9,
 #else
-    epilogue = 3,
+    epilogue = 6,
 #endif
 };
 
-// Three instructions: is it this call, and do its flags make a file? `allow` is followed by the refusal.
-static size_t check_making(
-    struct sock_filter *program, size_t n, unsigned int call, unsigned int argument, size_t allow) {
+// Three instructions: is it this call, and does its argument have one of these flags? `allow` is followed by the
+// refusal.
+static size_t check_flags(
+    struct sock_filter *program, size_t n, unsigned int call, unsigned int argument, unsigned int flags,
+    size_t allow) {
     program[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 2);
     // The low half comes first: both architectures are little-endian.
     program[n++] = (struct sock_filter)BPF_STMT(
         BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 * argument);
     program[n] = (struct sock_filter)BPF_JUMP(
-        BPF_JMP | BPF_JSET | BPF_K, making, (unsigned char)(allow + 1 - n - 1),
+        BPF_JMP | BPF_JSET | BPF_K, flags, (unsigned char)(allow + 1 - n - 1),
         (unsigned char)(allow - n - 1));
     return n + 1;
 }
@@ -89,9 +101,9 @@ int ckernel_deny_calls(void) {
         errno = ENOSYS;
         return -1;
     }
-    // Check the architecture; on x86 refuse the x32 numbers; one comparison a call; the flags of open.
-    enum { allow = prologue + denied_count + epilogue, deny };
-    struct sock_filter program[deny + 1];
+    // Check the architecture; on x86 refuse the x32 numbers; one comparison a call; the flags of open and clone.
+    enum { allow = prologue + denied_count + epilogue, deny, missing };
+    struct sock_filter program[missing + 1];
     size_t n = 0;
     program[n++] = (struct sock_filter)BPF_STMT(
         BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
@@ -104,16 +116,21 @@ int ckernel_deny_calls(void) {
     program[n] = (struct sock_filter)BPF_JUMP(
         BPF_JMP | BPF_JGE | BPF_K, 0x40000000, (unsigned char)(deny - n - 1), 0);
     n++;
+    program[n] = (struct sock_filter)BPF_JUMP(
+        BPF_JMP | BPF_JEQ | BPF_K, clone3_call, (unsigned char)(missing - n - 1), 0);
+    n++;
     for (size_t i = 0; i < denied_count; i++, n++) {
         program[n] = (struct sock_filter)BPF_JUMP(
             BPF_JMP | BPF_JEQ | BPF_K, (unsigned int)denied[i], (unsigned char)(deny - n - 1), 0);
     }
-    n = check_making(program, n, SYS_openat, 2, allow);
+    n = check_flags(program, n, SYS_clone, 0, new_namespaces, allow);
+    n = check_flags(program, n, SYS_openat, 2, making, allow);
 #ifdef SYS_open
-    n = check_making(program, n, SYS_open, 1, allow);
+    n = check_flags(program, n, SYS_open, 1, making, allow);
 #endif
     program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+    program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS);
 
     struct sock_fprog filter = {.len = (unsigned short)n, .filter = program};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
@@ -140,6 +157,14 @@ int ckernel_keep_capabilities(uint64_t mask) {
         data[word].inheritable = 0;
     }
     return (int)syscall(SYS_capset, &header, data);
+}
+
+int ckernel_try_namespace(void) {
+    long child = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) _exit(0);
+    if (child < 0) return -1;
+    waitpid((pid_t)child, NULL, 0);
+    return 0;
 }
 
 // LANDLOCK_ACCESS_FS_TRUNCATE, which older headers lack.

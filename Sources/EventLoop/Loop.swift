@@ -25,6 +25,8 @@ internal import CLibuv
     let raw: UnsafeMutablePointer<uv_loop_t>
     private var turnEnd: TurnEnd?
     private var isClosed = false
+    /// Closed, and libuv still waits for something that cannot be taken back.
+    private var isStuck = false
 
     /// Allocates a loop.
     ///
@@ -71,7 +73,9 @@ internal import CLibuv
 
     /// Releases the loop. Every handle must have been closed before; pending close callbacks run here.
     ///
-    /// A handle that is still open is a programming error and traps.
+    /// A handle that is still open is a programming error and traps. One that was closed and still waits for the
+    /// kernel after a second, as a watch of a file whose file system does not answer, is left to the end of the
+    /// process, and the loop's memory with it.
     public func close() {
         guard !isClosed else { return }
         isClosed = true
@@ -83,14 +87,25 @@ internal import CLibuv
         while unsafe uv_run(raw, UV_RUN_NOWAIT) != 0, Self.nanoseconds < deadline {
             uv_sleep(1)
         }
-        let status = unsafe uv_loop_close(raw)
-        precondition(status == 0, "a handle outlived its loop")
+        guard unsafe uv_loop_close(raw) != 0 else { return }
+        var open = 0
+        unsafe uv_walk(raw, countOpen, &open)
+        precondition(open == 0, "a handle outlived its loop")
+        isStuck = true
     }
 
     deinit {
         precondition(isClosed, "Loop dropped without close()")
-        unsafe raw.deallocate()
+        if !isStuck { unsafe raw.deallocate() }
     }
+}
+
+/// Counts the handles that nobody closed.
+private func countOpen(
+    _ handle: UnsafeMutablePointer<uv_handle_t>?, _ count: UnsafeMutableRawPointer?
+) {
+    guard let handle = unsafe handle, unsafe uv_is_closing(handle) == 0 else { return }
+    unsafe count?.assumingMemoryBound(to: Int.self).pointee += 1
 }
 
 /// A libuv call that failed.

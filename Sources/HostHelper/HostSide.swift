@@ -62,7 +62,7 @@ final class HostSide {
         }
         answers.host = self
         side.onSessionEnd = { [unowned self] session, end in sessionEnded(session, end) }
-        try startTunnel()
+        endpoint = try startTunnel(settings)
     }
 
     /// Runs the loop until a signal ends it.
@@ -107,41 +107,36 @@ final class HostSide {
 
     // MARK: Settings
 
-    /// The file changed. What cannot be understood leaves the last good settings in force.
+    /// The file changed. What cannot be understood, or not be done, leaves the last good settings in force.
     private func reloadSettings() {
         do {
             let new = try SettingsFile.load(options.settingsPath, mustExist: true)
+            if new != settings { try apply(new) }
+            if endpoint == nil { endpoint = try startTunnel(settings) }
             if settingsError != nil { log.info("settings are right again") }
             settingsError = nil
-            guard new != settings else { return }
-            apply(new)
         } catch {
-            settingsError = error.description
+            settingsError = "\(error)"
             log.error("settings not applied", metadata: ["error": "\(error)"])
         }
     }
 
-    private func apply(_ new: Settings) {
-        let old = settings
+    private func apply(_ new: Settings) throws {
+        try moveTunnel(new)
         settings = new
         log.info("settings applied", metadata: ["enabled": "\(new.isEnabled)"])
         side.setPolicy(MirrorPolicy(new))
         watcher.reconfigure(WatchOptions(new))
         side.session?.send(PolicyMessage(new))
-        guard new.tunnel != old.tunnel || new.tunnelKey != old.tunnelKey else { return }
-        do {
-            endpoint?.close(SessionEnd(.shutdown, "the tunnel moves to another address"))
-            try startTunnel()
-        } catch {
-            settingsError = "tunnel: \(mode.uri): \(error)"
-            log.error("tunnel not moved", metadata: ["error": "\(error)"])
-        }
     }
 
     // MARK: Tunnel
 
-    /// Where the tunnel is, by the settings or by default.
-    var mode: TunnelEndpoint.Mode {
+    /// Where the tunnel is.
+    var mode: TunnelEndpoint.Mode { Self.mode(settings) }
+
+    /// Where the tunnel is to be, by the settings or by default.
+    private static func mode(_ settings: Settings) -> TunnelEndpoint.Mode {
         switch settings.tunnel {
         case .listen(let uri): .listen(uri)
         case .connect(let uri): .connect(uri)
@@ -149,9 +144,32 @@ final class HostSide {
         }
     }
 
-    private func startTunnel() throws {
+    /// Ends the tunnel once there is one at its new address, if it has one. Where the two cannot be at once, the
+    /// old one goes first, and comes back if the new one cannot be had.
+    private func moveTunnel(_ new: Settings) throws {
+        guard new.tunnel != settings.tunnel || new.tunnelKey != settings.tunnelKey else { return }
+        let end = SessionEnd(.shutdown, "the tunnel moves to another address")
+        guard Self.mode(new).excludes(mode) else {
+            let next = try startTunnel(new)
+            endpoint?.close(end)
+            return endpoint = next
+        }
+        // What can be wrong without touching the address shows first.
+        _ = try new.tunnelKey.map(TunnelKey.init(file:))
+        endpoint?.close(end)
+        endpoint = nil
+        do {
+            endpoint = try startTunnel(new)
+        } catch {
+            endpoint = try? startTunnel(settings)
+            throw error
+        }
+    }
+
+    private func startTunnel(_ settings: Settings) throws -> TunnelEndpoint {
         let endpoint = TunnelEndpoint(
-            loop: loop, mode: mode, key: try settings.tunnelKey.map(TunnelKey.init(file:)),
+            loop: loop, mode: Self.mode(settings),
+            key: try settings.tunnelKey.map(TunnelKey.init(file:)),
             admission: Admission(), delegate: self)
         do {
             try endpoint.start()
@@ -159,7 +177,7 @@ final class HostSide {
             endpoint.close()
             throw error
         }
-        self.endpoint = endpoint
+        return endpoint
     }
 
     private func sessionEnded(_ session: Session, _ end: SessionEnd) {

@@ -76,9 +76,9 @@ private final class TraceInstance {
     private static let filter = "protocol==6 && (newstate==10||(oldstate==10 && newstate==7))"
 
     private let path: String
-    private let pipe: ProcFile
+    private var pipe: ProcFile?
 
-    var descriptor: Int32 { pipe.descriptor }
+    var descriptor: Int32 { pipe?.descriptor ?? -1 }
 
     /// Makes the instance; nil where that is not permitted or tracefs is not mounted.
     init?() {
@@ -92,7 +92,8 @@ private final class TraceInstance {
         do {
             try SystemFiles.makeDirectory(path)
         } catch {
-            return nil
+            // One of our own that could not go yet serves again.
+            guard error.isOccupied else { return nil }
         }
         do {
             try SystemFiles.write("16", to: "\(path)/buffer_size_kb")
@@ -106,17 +107,14 @@ private final class TraceInstance {
     }
 
     func drain() {
-        pipe.drain()
+        pipe?.drain()
     }
 
-    /// Switches the event off; the instance itself can only go once nobody reads it, which is when this
-    /// process ends at the latest. The next start removes what is left.
+    /// Switches the event off and removes the instance, which can only go once nobody reads it. The next start
+    /// removes what is left all the same.
     func remove() {
         try? SystemFiles.write("0", to: "\(path)/\(Self.event)/enable")
-    }
-
-    deinit {
-        let path = self.path
+        pipe = nil
         SystemFiles.removeDirectory(path)
     }
 

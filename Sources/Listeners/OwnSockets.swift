@@ -5,14 +5,20 @@ internal import EventLoop
 /// Recognised by inode, not by address: the same port may be mirrored one way over TCP and the other way
 /// over UDP. Any thread adds and removes; the watcher takes what changed and keeps the sets (``KnownSockets``),
 /// so that the two threads share no storage but what changes hands under the lock.
+///
+/// A peer decides how many of its flows come and go between two scans. A socket that no scan can have seen is
+/// forgotten at once, so what is kept here is never more than what is open, or was at the last scan.
 public final class OwnSockets: Sendable {
-    enum Change {
-        case opened(UInt64)
-        case closed(UInt64)
+    /// What changed since the watcher looked.
+    struct Changes {
+        var opened: Set<UInt64> = []
+        /// Known to the watcher, or opened during its scan; a number in both sets was closed first.
+        var closed: Set<UInt64> = []
     }
 
     private struct State {
-        var changes: [Change] = []
+        var changes = Changes()
+        var isScanning = false
         /// Counts changes, so that a scan of unchanged tables can be skipped.
         var version: UInt64 = 0
     }
@@ -23,14 +29,18 @@ public final class OwnSockets: Sendable {
     public init() {}
 
     /// Adds a socket, before the tables can list it.
-    public func insert(_ inode: UInt64) { note(.opened(inode)) }
-
-    /// Removes a socket that is about to be, or was just, closed.
-    public func remove(_ inode: UInt64) { note(.closed(inode)) }
-
-    private func note(_ change: Change) {
+    public func insert(_ inode: UInt64) {
         state.withLock { state in
-            state.changes.append(change)
+            state.changes.opened.insert(inode)
+            state.version += 1
+        }
+    }
+
+    /// Removes a socket, after it was closed: a scan that begins now does not know it.
+    public func remove(_ inode: UInt64) {
+        state.withLock { state in
+            let isUnseen = state.changes.opened.remove(inode) != nil && !state.isScanning
+            if !isUnseen { state.changes.closed.insert(inode) }
             state.version += 1
         }
     }
@@ -38,10 +48,14 @@ public final class OwnSockets: Sendable {
     /// How often the set changed.
     var version: UInt64 { state.withLock { $0.version } }
 
-    /// What changed since the last call, in its order.
-    fileprivate func takeChanges() -> [Change] {
+    /// How many changes wait for the watcher.
+    var backlog: Int { state.withLock { $0.changes.opened.count + $0.changes.closed.count } }
+
+    /// What changed since the last call, as a scan begins or has ended.
+    fileprivate func takeChanges(scanBegins: Bool) -> Changes {
         state.withLock { state in
-            defer { state.changes = [] }
+            defer { state.changes = Changes() }
+            state.isScanning = scanBegins
             return state.changes
         }
     }
@@ -65,23 +79,21 @@ struct KnownSockets {
 
     /// Prepares for a scan, the last one that knows what was removed before it.
     mutating func beginScan() {
-        update()
+        update(scanBegins: true)
         fading = retired
         retired = []
     }
 
-    /// What was known at any time during the scan.
+    /// What was known at any time during the scan, which may have failed.
     mutating func endScan() -> Set<UInt64> {
-        update()
+        update(scanBegins: false)
         return live.union(retired).union(fading)
     }
 
-    private mutating func update() {
-        for change in own.takeChanges() {
-            switch change {
-            case .opened(let inode): live.insert(inode)
-            case .closed(let inode): if live.remove(inode) != nil { retired.insert(inode) }
-            }
-        }
+    private mutating func update(scanBegins: Bool) {
+        let changes = own.takeChanges(scanBegins: scanBegins)
+        live.subtract(changes.closed)
+        retired.formUnion(changes.closed)
+        live.formUnion(changes.opened)
     }
 }

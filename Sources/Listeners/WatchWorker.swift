@@ -161,13 +161,15 @@ final class WatchWorker {
         _ now: UInt64, reusingTCP: Bool = false
     ) -> (rows: [SocketRow], context: ListenerTracker.Context)? {
         known.beginScan()
-        guard let rows = try? scanner.scan(now: now, reusingTCP: reusingTCP) else {
+        let scanned = try? scanner.scan(now: now, reusingTCP: reusingTCP)
+        let own = known.endScan()
+        guard let rows = scanned else {
             // Part of it may have been read: the next whole reading counts as changed.
             mustSettle = true
             return nil
         }
         let context = ListenerTracker.Context(
-            own: known.endScan(), now: now, ephemeralPorts: ephemeralPorts,
+            own: own, now: now, ephemeralPorts: ephemeralPorts,
             ephemeralAfter: options.udpEphemeralAfter)
         return (rows, context)
     }

@@ -24,6 +24,7 @@ final class MirrorEntry {
     var isInGroup = false
     /// Whether the peer has to be told.
     var isReportQueued = false
+    var displacement = Displacement()
 
     init(key: ListenerKey, sequence: UInt64, uid: UInt32, census: MirrorCensus) {
         self.census = census
@@ -52,6 +53,22 @@ final class MirrorEntry {
         guard sockets.contains(where: { !kept($0.planned) }) else { return }
         for socket in sockets where !kept(socket.planned) { socket.close() }
         sockets.removeAll { !kept($0.planned) }
+    }
+}
+
+/// When a broad mirror that could not be bound may next close narrower ones to try again. Each attempt costs
+/// those their flows, and what is in the way may be something that no scan shows, as a client's socket.
+struct Displacement {
+    private static let (first, longest) = (UInt64(2_000), UInt64(256_000))
+    private var gap = Self.first
+    private var notBefore: UInt64 = 0
+
+    /// Whether an attempt may be made at `now`, in milliseconds.
+    func isDue(_ now: UInt64) -> Bool { now >= notBefore }
+
+    mutating func failed(_ now: UInt64) {
+        notBefore = now &+ gap
+        gap = min(Self.longest, gap * 2)
     }
 }
 

@@ -79,6 +79,13 @@ public struct MirrorPolicy: Equatable, Sendable {
         self.udpIdle = udpIdle
     }
 
+    /// Whether `other` says the same of every mirror and offer.
+    func differsInIdleOnly(from other: MirrorPolicy) -> Bool {
+        var same = self
+        same.udpIdle = other.udpIdle
+        return same == other
+    }
+
     /// How long a UDP flow to `port` may be idle, in milliseconds.
     func idleLimit(port: Port) -> UInt64 {
         port == 53 ? min(30_000, udpIdle) : udpIdle

@@ -76,7 +76,8 @@ final class TCPMirror: MirrorSocket {
     func close() {
         poller?.close()
         poller = nil
-        if socket != nil { side.own.remove(inode) }
+        guard socket != nil else { return }
         socket = nil
+        side.own.remove(inode)
     }
 }

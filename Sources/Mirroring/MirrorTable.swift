@@ -219,6 +219,7 @@ final class MirrorTable {
     func localChange(_ key: ListenerKey) {
         let group = MirrorGroup(kind: key.kind, port: key.endpoint.port)
         if let members = groups[group], members.contains(where: { $0.state != .active }) {
+            for entry in members { entry.displacement = Displacement() }
             settle(group)
         }
     }
@@ -248,6 +249,7 @@ final class MirrorTable {
             switch verdict(on: entry) {
             case .out(let state, let reason):
                 entry.closeSockets()
+                entry.displacement = Displacement()
                 report(entry, state, reason)
             case .plan(let plan):
                 bind(entry, plan, after: &bound, narrower: order)
@@ -289,14 +291,21 @@ final class MirrorTable {
         entry.closeSockets { wanted.contains($0) }
         guard !wanted.isEmpty else {
             let cover = bound.first { $0.covers(plan[0]) }
+            entry.displacement = Displacement()
             return report(entry, .covered, cover.map { "by \($0.endpoint)" } ?? "")
         }
         var failure: (state: MirrorState, reason: String)?
         for socket in wanted where !entry.sockets.contains(where: { $0.planned == socket }) {
-            makeRoom(for: socket, among: order, except: entry)
+            let narrower = inTheWay(of: socket, among: order, except: entry)
+            guard narrower.isEmpty || entry.displacement.isDue(side.loop.now) else {
+                failure = (entry.state, entry.reason)
+                continue
+            }
+            for other in narrower { other.closeSockets { !socket.covers($0) } }
             do {
                 entry.sockets.append(try open(socket, for: entry))
             } catch {
+                if !narrower.isEmpty { entry.displacement.failed(side.loop.now) }
                 failure = explain(error, socket, entry)
             }
         }
@@ -304,18 +313,19 @@ final class MirrorTable {
         if let failure, entry.sockets.isEmpty || failure.state != .unavailable {
             report(entry, failure.state, failure.reason)
         } else {
+            if failure == nil { entry.displacement = Displacement() }
             report(entry, .active, "")
         }
     }
 
-    /// Closes our own narrower mirrors that would be in the way of `socket`; they come after it in the
-    /// order, and are bound again if it fails. Not done while a real listener is in the way anyway.
-    private func makeRoom(
-        for socket: PlannedSocket, among order: [MirrorEntry], except entry: MirrorEntry
-    ) {
-        guard side.offers.holder(of: socket, kind: entry.key.kind) == nil else { return }
-        for other in order where other !== entry {
-            other.closeSockets { !socket.covers($0) }
+    /// Whose narrower mirrors have to be closed before `socket` can be bound; they come after it in the order, and
+    /// are bound again if it fails. None while a real listener is in the way anyway.
+    private func inTheWay(
+        of socket: PlannedSocket, among order: [MirrorEntry], except entry: MirrorEntry
+    ) -> [MirrorEntry] {
+        guard side.offers.holder(of: socket, kind: entry.key.kind) == nil else { return [] }
+        return order.filter { other in
+            other !== entry && other.sockets.contains { socket.covers($0.planned) }
         }
     }
 

@@ -34,8 +34,9 @@ final class Offer {
 /// This machine's listeners: what the watcher saw, what of it is offered to the peer, and what the peer
 /// made of it. A stream is dialled by looking its number up here, and nowhere else.
 ///
-/// Advertising is paced a little below what a peer tolerates, so a machine whose listeners come and go
-/// wildly is slow to be mirrored rather than cut off; changes that undo each other are never sent.
+/// Advertising is paced a little below what a peer tolerates, together with the reports on its listeners, so a
+/// machine whose listeners come and go wildly is slow to be mirrored rather than cut off; changes that undo each
+/// other are never sent.
 final class Offers {
     private unowned let side: Side
     private var offers: [ListenerKey: Offer] = [:]
@@ -45,6 +46,7 @@ final class Offers {
     private var queue = Deque<Offer>()
     private var withdrawn = Deque<ListenerID>()
     private var pace: TokenBucket
+    private static let (paceBurst, pacePerSecond) = (UInt64(36_000), UInt64(400))
     /// Whether the watcher's first scan is in, and whether SYNC followed the set in this session.
     private var isComplete = false
     private var isSynced = false
@@ -52,7 +54,8 @@ final class Offers {
 
     init(side: Side) {
         self.side = side
-        pace = TokenBucket(burst: 18_000, perSecond: 400, now: side.loop.now)
+        pace = TokenBucket(
+            burst: Self.paceBurst, perSecond: Self.pacePerSecond, now: side.loop.now)
     }
 
     var all: [Offer] { Array(offers.values) }
@@ -181,8 +184,12 @@ final class Offers {
         byNumber = [:]
         queue.removeAll()
         withdrawn.removeAll()
-        pace = TokenBucket(burst: 18_000, perSecond: 400, now: side.loop.now)
+        pace = TokenBucket(
+            burst: Self.paceBurst, perSecond: Self.pacePerSecond, now: side.loop.now)
     }
+
+    /// Whether one more frame about listeners or mirrors may be sent now; it counts as sent.
+    func takePace() -> Bool { pace.take(now: side.loop.now) }
 
     /// Writes the next LISTENER or LISTENER_GONE.
     ///
@@ -196,7 +203,7 @@ final class Offers {
             syncIfDone(session)
             return .nothing
         }
-        guard pace.take(now: side.loop.now) else { return .later }
+        guard takePace() else { return .later }
         if let number = withdrawn.popFirst() {
             Frames.writeGone(number, to: &writer)
             return .wrote

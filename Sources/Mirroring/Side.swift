@@ -165,8 +165,10 @@ public final class Side {
 
     /// The settings changed. Flows of a direction that is switched off are reset.
     public func setPolicy(_ policy: MirrorPolicy) {
-        guard policy != self.policy else { return }
+        let isOfFlowsOnly = policy.differsInIdleOnly(from: self.policy)
         self.policy = policy
+        // What a flow's idle time is decides about no mirror, and a peer can change it twenty times a second.
+        if isOfFlowsOnly { return }
         if policy.mirrorsDisabled != nil { flows.abort(.disabled) { $0.info.direction == inward } }
         if policy.offersDisabled != nil { flows.abort(.disabled) { $0.info.direction != inward } }
         mirrors.settleAll()
@@ -365,9 +367,12 @@ extension Side: SessionDelegate {
     public func session(
         _ session: Session, writeControl writer: inout ByteWriter
     ) -> ControlTurn {
-        if let report = mirrors.nextReport() {
-            report.write(to: &writer)
-            return .wrote
+        if mirrors.reportBacklog > 0 {
+            guard offers.takePace() else { return .later }
+            if let report = mirrors.nextReport() {
+                report.write(to: &writer)
+                return .wrote
+            }
         }
         return offers.writeNext(to: &writer, of: session)
     }

@@ -155,7 +155,8 @@ final class UDPMirror: MirrorSocket {
         for flow in flows.values { flow.abort(.disabled) }
         poller?.close()
         poller = nil
-        if socket != nil { side.own.remove(inode) }
+        guard socket != nil else { return }
         socket = nil
+        side.own.remove(inode)
     }
 }

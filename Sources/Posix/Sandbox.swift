@@ -75,6 +75,7 @@ public enum Sandbox {
             ("make a file", outcome(of: tryToWrite)),
             ("change user", outcome(of: { setuid(geteuid()) })),
             ("enter another root", outcome(of: { unsafe chroot("/") })),
+            ("make a namespace", outcome(of: tryToMakeNamespace)),
         ]
     }
 
@@ -89,6 +90,14 @@ public enum Sandbox {
         let result = unsafe execv("/", &arguments)
         // EACCES is what a kernel without restrictions says of a folder.
         return result != 0 && errno == EACCES ? 0 : result
+    }
+
+    private static func tryToMakeNamespace() -> Int32 {
+        #if canImport(Glibc)
+            ckernel_try_namespace()
+        #else
+            -1
+        #endif
     }
 
     private static func tryToWrite() -> Int32 {

@@ -19,18 +19,36 @@ public enum SocketFolder {
             throw Problem(description: "\(path): the socket's path must be absolute")
         }
         let folder = folder(of: path)
-        guard let owner = SystemFiles.owner(of: folder) else { return try make(folder) }
-        guard owner.kind == .folder else {
-            throw Problem(description: "\(folder) is not a folder")
+        if SystemFiles.owner(of: folder) == nil {
+            do {
+                return try SystemFiles.makeDirectory(folder)
+            } catch  where error.isOccupied {
+                // Another program of ours was quicker.
+            } catch {
+                throw Problem(
+                    description: "\(folder) cannot be made: \(SystemError.text(of: error.code))")
+            }
         }
-        guard owner.user == Machine.userID || owner.user == 0 else {
-            throw Problem(
-                description: "\(folder) belongs to user \(owner.user): choose another one")
+        try check(folder)
+    }
+
+    /// A symbolic link is as good as its target, if it is ours or root's: nobody else can point it elsewhere.
+    private static func check(_ folder: String) throws(Problem) {
+        let target = SystemFiles.resolved(folder)
+        for place in [folder, target] {
+            guard let owner = SystemFiles.owner(of: place) else { continue }
+            guard owner.user == Machine.userID || owner.user == 0 else {
+                throw Problem(
+                    description: "\(place) belongs to user \(owner.user): choose another one")
+            }
+        }
+        guard let owner = SystemFiles.owner(of: target), owner.kind == .folder else {
+            throw Problem(description: "\(folder) is not a folder")
         }
         let isSticky = owner.mode & 0o1000 != 0
         guard owner.mode & 0o022 == 0 || isSticky else {
             throw Problem(
-                description: "\(folder) can be written by others: chmod go-w \(folder)")
+                description: "\(target) can be written by others: chmod go-w \(target)")
         }
     }
 
@@ -59,14 +77,5 @@ public enum SocketFolder {
     private static func folder(of path: String) -> String {
         let slash = path.lastIndex(of: "/") ?? path.startIndex
         return slash == path.startIndex ? "/" : String(path[..<slash])
-    }
-
-    private static func make(_ folder: String) throws(Problem) {
-        do {
-            try SystemFiles.makeDirectory(folder)
-        } catch {
-            throw Problem(
-                description: "\(folder) cannot be made: \(SystemError.text(of: error.code))")
-        }
     }
 }

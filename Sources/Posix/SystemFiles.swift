@@ -145,7 +145,8 @@ public enum SystemFiles {
         return unsafe stat(path, &info) == 0 ? info : nil
     }
 
-    private static func resolved(_ path: String) -> String {
+    /// Where a path leads through symbolic links; the path itself when that cannot be told.
+    static func resolved(_ path: String) -> String {
         guard let real = unsafe realpath(path, nil) else { return path }
         defer { unsafe free(real) }
         return unsafe String(cString: real)

@@ -16,7 +16,7 @@ public enum SettingsEdit {
             new = template(isEnabled)
         }
         let settings = try SettingsDecoder.decode(new, file: path)
-        precondition(settings.isEnabled == isEnabled, "the edit did not take")
+        guard settings.isEnabled == isEnabled else { throw missingPlace(path) }
         guard new != old else { return }
         do {
             try SystemFiles.replace(path, with: Array(new.utf8))
@@ -43,42 +43,48 @@ public enum SettingsEdit {
         guard let mark = toggle.value.mark, let old = toggle.value.scalar?.string else {
             throw missingPlace(file)
         }
-        return replaced(text, line: mark.line, column: mark.column, old, value)
+        return try replaced(text, at: mark, old, value, file: file)
     }
 
     private static func appended(_ text: String, _ value: String) -> String {
-        let gap = text.isEmpty || text.hasSuffix("\n") ? "" : "\n"
-        return text + gap + "hostNetworking:\n  enabled: \(value)\n"
+        let lines = TextLine.lines(of: text)
+        let ending = TextLine.usualEnding(of: lines)
+        let gap = lines.last?.ending == "" ? ending : ""
+        return text + gap + "hostNetworking:\(ending)  enabled: \(value)\(ending)"
     }
 
     /// The section is there, empty; the toggle goes right below its key.
     private static func inserted(
         _ text: String, _ value: String, below mark: Mark?, _ section: Node, file: String
     ) throws(SettingsError) -> String {
-        guard let mark else { throw missingPlace(file) }
-        var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-        guard mark.line - 1 < lines.count else { throw missingPlace(file) }
+        var lines = TextLine.lines(of: text)
+        guard let mark, lines.indices.contains(mark.line - 1) else { throw missingPlace(file) }
+        var line = lines[mark.line - 1]
         // "hostNetworking: {}", "~" and "null" all become the block form.
-        if let colon = lines[mark.line - 1].firstIndex(of: ":") {
-            let line = lines[mark.line - 1]
-            let comment = line.firstIndex(of: "#").map { "  " + line[$0...] } ?? ""
-            lines[mark.line - 1] = line[...colon] + comment
+        if let colon = line.units.firstIndex(of: ":") {
+            let comment = line.units.firstIndex(of: "#").map { [" ", " "] + line.units[$0...] }
+            line.units = line.units[...colon] + (comment ?? [])
         }
+        if line.ending.isEmpty { line.ending = TextLine.usualEnding(of: lines) }
+        lines[mark.line - 1] = line
         let indent = String(repeating: " ", count: mark.column + 1)
-        lines.insert("\(indent)enabled: \(value)", at: mark.line)
-        return lines.joined(separator: "\n")
+        let toggle = TextLine("\(indent)enabled: \(value)", line.ending)
+        lines.insert(toggle, at: mark.line)
+        return TextLine.text(of: lines)
     }
 
     private static func replaced(
-        _ text: String, line: Int, column: Int, _ old: String, _ new: String
-    ) -> String {
-        var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-        var units = Array(lines[line - 1].unicodeScalars)
-        let start = min(column - 1, units.count)
-        let end = min(start + old.unicodeScalars.count, units.count)
-        units.replaceSubrange(start..<end, with: Array(new.unicodeScalars))
-        lines[line - 1] = String(String.UnicodeScalarView(units))
-        return lines.joined(separator: "\n")
+        _ text: String, at mark: Mark, _ old: String, _ new: String, file: String
+    ) throws(SettingsError) -> String {
+        var lines = TextLine.lines(of: text)
+        guard lines.indices.contains(mark.line - 1) else { throw missingPlace(file) }
+        let start = mark.column - 1
+        let end = start + old.unicodeScalars.count
+        let units = lines[mark.line - 1].units
+        guard start >= 0, end <= units.count, units[start..<end].elementsEqual(old.unicodeScalars)
+        else { throw missingPlace(file) }
+        lines[mark.line - 1].units.replaceSubrange(start..<end, with: new.unicodeScalars)
+        return TextLine.text(of: lines)
     }
 
     private static func missingPlace(_ file: String) -> SettingsError {

@@ -43,6 +43,12 @@ public final class TunnelEndpoint {
         /// Dial the URI, again and again.
         case connect(TunnelURI)
 
+        /// Whether the two cannot be at the same time, because both listen for the same.
+        public func excludes(_ other: Mode) -> Bool {
+            guard case .listen(let one) = self, case .listen(let two) = other else { return false }
+            return one.collides(with: two)
+        }
+
         /// The URI.
         public var uri: TunnelURI {
             switch self {
@@ -149,11 +155,12 @@ public final class TunnelEndpoint {
         ticker?.close()
         retryTimer?.close()
         dialling?.close()
+        // The file before the listener: who finds nobody listening removes the file and puts its own there.
+        removeSocketFile()
         listener?.close()
         if let ownInode { delegate.tunnelSocket(ownInode, isOpen: false) }
         for handshake in handshakes { handshake.session.end(end) }
         live?.end(end)
-        removeSocketFile()
     }
 
     /// To be called by the live session's owner when it has ended.

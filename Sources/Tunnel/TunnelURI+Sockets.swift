@@ -10,4 +10,13 @@ extension TunnelURI {
         case .vsock, .tcp: nil
         }
     }
+
+    /// Whether only one of the two can be listened for at a time.
+    func collides(with other: TunnelURI) -> Bool {
+        switch (self, other) {
+        case (.tcp(let one), .tcp(let two)): one.port == two.port
+        case (.vsock(_, let one), .vsock(_, let two)): one == two
+        default: socketPath != nil && socketPath == other.socketPath
+        }
+    }
 }

@@ -103,5 +103,42 @@ extension EndToEnd {
                 old.signal(SIGCONT)
             }
         }
+
+        @Test(.enabled(if: !Sanitizer.isOn, "vm/up starts the programs without a sanitizer"))
+        func `after its helper died vm/up begins anew, and vm/down leaves nothing`() throws {
+            try Lab.with(start: false) { lab in
+                let state = "\(lab.directory)/vm"
+                func vm(_ line: String) throws -> Outcome {
+                    try lab.sh(.host, "TWINPORT_VM_STATE=\(state) \(VirtualMachine.top)/vm/\(line)")
+                }
+                /// The processes that it started and that run, by name.
+                func processes() throws -> [String: pid_t] {
+                    let names = ["helper", "agent", "guest"]
+                    return try names.reduce(into: [:]) { found, name in
+                        let file = try String(
+                            contentsOfFile: "\(state)/\(name).pid", encoding: .utf8)
+                        found[name] = file.split(separator: " ").first.flatMap { pid_t($0) }
+                    }
+                }
+                func runs(_ pid: pid_t?) throws -> Bool {
+                    try lab.sh(.host, "grep -qs 'State:.[^Z]' /proc/\(pid ?? 0)/status").code == 0
+                }
+                let up = "up --guest namespace --no-build"
+                #expect(try vm(up).code == 0)
+                let first = try processes()
+                kill(try #require(first["helper"]), SIGKILL)
+                try lab.wait("its end") { try !runs(first["helper"]) }
+                let again = try vm(up)
+                #expect(again.code == 0 && again.output.contains("The helper is gone"))
+                let second = try processes()
+                for (name, pid) in first {
+                    #expect(try !runs(pid) && runs(second[name]), "\(name)")
+                }
+                #expect(try vm("exec true").code == 0)
+                #expect(try vm("down").code == 0)
+                for pid in second.values { #expect(try !runs(pid)) }
+                #expect(!FileManager.default.fileExists(atPath: state))
+            }
+        }
     }
 }

@@ -64,6 +64,7 @@ extension EndToEnd {
                 let outside = try lab.twinport(["sandbox", "--no-sandbox"]).output
                 for attempt in [
                     "run a program", "make a file", "change user", "enter another root",
+                    "make a namespace",
                 ] {
                     #expect(inside.contains("\(attempt): refused"), "\(inside)")
                     #expect(outside.contains("\(attempt): possible"), "\(outside)")
@@ -132,6 +133,34 @@ extension EndToEnd {
                 try lab.startHelper()
                 try lab.startAgent()
                 try lab.waitForSession()
+            }
+        }
+
+        @Test func `a folder behind a symbolic link of ours is as good as the folder`() throws {
+            try Lab.with(start: false) { lab in
+                try lab.sh(
+                    .host,
+                    "mkdir -m 700 \(lab.directory)/real && ln -s real \(lab.directory)/run")
+                let control = "\(lab.directory)/run/c.sock"
+                _ = try lab.start(
+                    .host,
+                    sh:
+                        "exec \(Lab.programPath) host --settings \(lab.settingsPath) --control \(control)"
+                )
+                try lab.wait("the helper") {
+                    try lab.sh(.host, "\(Lab.programPath) status --control \(control)").code == 0
+                }
+                // Somebody else's link could be pointed elsewhere at any time.
+                try lab.sh(
+                    .host,
+                    "ln -s real \(lab.directory)/other && chown -h 65534 \(lab.directory)/other")
+                let helper = try lab.twinport([
+                    "host", "--settings", lab.settingsPath, "--control",
+                    "\(lab.directory)/other/c.sock",
+                ])
+                #expect(
+                    helper.code == 1 && helper.output.contains("belongs to user 65534"), "\(helper)"
+                )
             }
         }
 

@@ -83,6 +83,46 @@ extension EndToEnd {
             }
         }
 
+        @Test func `a tunnel that cannot move stays where it is, and moves once it can`() throws {
+            try Lab.with { lab in
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])
+                try lab.wait("127.0.0.1:9000")
+                let place = "\(lab.directory)/elsewhere.sock"
+                let holder = try lab.start(.host, sh: "exec nc -lkU \(place)")
+                try lab.wait("its socket") { FileManager.default.fileExists(atPath: place) }
+                let elsewhere =
+                    "{hostNetworking: {enabled: true}, tunnel: {listen: 'unix://\(place)'}}\n"
+                let write = {
+                    try Data(elsewhere.utf8).write(
+                        to: URL(filePath: lab.settingsPath), options: .atomic)
+                }
+                try write()
+                try lab.wait("the error in the status") {
+                    try lab.status().settingsError?.contains("another one listens there") == true
+                }
+                #expect(try lab.status().tunnel == "unix://\(lab.tunnelPath)")
+                #expect(lab.echoes(.host, 9000))
+                holder.stop()
+                try write()
+                try lab.wait("the tunnel to move") {
+                    try lab.status().tunnel == "unix://\(place)"
+                }
+                #expect(try lab.status().settingsError == nil)
+                try lab.sh(.host, "test -S \(place)")
+                #expect(!FileManager.default.fileExists(atPath: lab.tunnelPath))
+                // Back, where the agent still looks for it.
+                try lab.writeSettings()
+                try lab.waitForSession()
+                try lab.wait("the mirror to serve") { lab.echoes(.host, 9000) }
+                // A key that is not there: the address is the same, and so is the tunnel.
+                try lab.writeSettings("  key: \(lab.directory)/no-key")
+                try lab.wait("the error in the status") {
+                    try lab.status().settingsError?.contains("no-key") == true
+                }
+                #expect(lab.echoes(.host, 9000))
+            }
+        }
+
         @Test func `the helper refuses wrong settings at its start with code 2`() throws {
             try Lab.with(start: false) { lab in
                 try Data("hostNetworking: {enabled: yes}".utf8).write(

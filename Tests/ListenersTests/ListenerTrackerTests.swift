@@ -109,6 +109,55 @@ private func context(_ now: UInt64 = 0, own: Set<UInt64> = [], after: UInt64? = 
         known.beginScan()
         #expect(known.endScan().isEmpty)
     }
+
+    @Test func `own sockets that come and go between two scans leave nothing behind`() {
+        let own = OwnSockets()
+        var known = KnownSockets(own)
+        for inode in 1...5 as ClosedRange<UInt64> { own.insert(inode) }
+        known.beginScan()
+        #expect(known.endScan() == [1, 2, 3, 4, 5])
+        for inode in 100...100_000 as ClosedRange<UInt64> {
+            own.insert(inode)
+            own.remove(inode)
+        }
+        own.remove(1)
+        #expect(own.backlog == 1)
+        // The number of a socket that the watcher knows, as another one's.
+        own.insert(1)
+        known.beginScan()
+        #expect(known.endScan() == [1, 2, 3, 4, 5])
+        for inode in 2...5 as ClosedRange<UInt64> { own.remove(inode) }
+        known.beginScan()
+        #expect(known.endScan() == [1, 2, 3, 4, 5])
+        known.beginScan()
+        #expect(known.endScan() == [1])
+    }
+
+    @Test func `own sockets are those of a plain model, whenever scans begin and end`() {
+        var generator = SeededGenerator()
+        let own = OwnSockets()
+        var known = KnownSockets(own)
+        var (live, next) = (Set<UInt64>(), UInt64(1))
+        for _ in 0..<500 {
+            // What a scan can see: everything open at any time while it runs.
+            var visible = live
+            known.beginScan()
+            func change(_ isSeen: Bool) {
+                if Bool.random(using: &generator) || live.isEmpty {
+                    own.insert(next)
+                    live.insert(next)
+                    if isSeen { visible.insert(next) }
+                    next += 1
+                } else if let gone = live.randomElement(using: &generator) {
+                    live.remove(gone)
+                    own.remove(gone)
+                }
+            }
+            for _ in 0..<Int.random(in: 0...9, using: &generator) { change(true) }
+            #expect(known.endScan().isSuperset(of: visible), "seed \(generator.seed)")
+            for _ in 0..<Int.random(in: 0...9, using: &generator) { change(false) }
+        }
+    }
 }
 
 extension SocketRow {

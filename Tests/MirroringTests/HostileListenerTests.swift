@@ -133,6 +133,89 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         #expect(rig.side.ports()[0].mirrors == [loopback(1, 47_302)])
     }
 
+    /// A socket that no scan lists, as a client's: the wildcard cannot be, the narrower mirror need not pay for it.
+    @Test func `a wildcard that something unseen is in the way of does not end narrower mirrors`()
+        throws
+    {
+        let rig = try Rig()
+        defer { rig.close() }
+        var policy = MirrorPolicy.guest
+        policy.bind = .same
+        rig.side.setPolicy(policy)
+        var unseen: Socket? = try Socket.boundUDP(to: loopback(9, 47_314), isV6Only: false) { _ in }
+        rig.advertise(1, Endpoint(.anyV4, 47_314), kind: 2)
+        rig.advertise(2, loopback(1, 47_314), kind: 2)
+        rig.loop.runOnce()
+        #expect(rig.states() == ["conflict": 1, "active": 1])
+        let sockets = { rig.side.mirrors.all.flatMap { $0.sockets.map(ObjectIdentifier.init) } }
+        let before = sockets()
+        for _ in 0..<5 {
+            rig.side.mirrors.retry()
+            rig.loop.runOnce()
+        }
+        #expect(sockets() == before && before.count == 1)
+        #expect(rig.states() == ["conflict": 1, "active": 1])
+        // What is seen to leave is looked at at once.
+        unseen = nil
+        rig.side.mirrors.localChange(
+            ListenerKey(kind: .udp, endpoint: loopback(9, 47_314), isV6Only: false))
+        #expect(unseen == nil && rig.states() == ["active": 1, "covered": 1])
+    }
+
+    @Test func `attempts at the cost of others come at growing intervals, and never stop`() {
+        var displacement = Displacement()
+        var (now, attempts) = (UInt64(0), [UInt64]())
+        while attempts.count < 12 {
+            if displacement.isDue(now) {
+                attempts.append(now)
+                displacement.failed(now)
+            }
+            now += 500
+        }
+        let gaps = zip(attempts.dropFirst(), attempts).map { ($0 - $1) / 1_000 }
+        #expect(gaps == [2, 4, 8, 16, 32, 64, 128, 256, 256, 256, 256])
+    }
+
+    @Test func `a policy that changes idle times only settles nothing`() throws {
+        let rig = try Rig()
+        defer { rig.close() }
+        rig.advertise(1, loopback(1, 47_315))
+        let holder = try Socket.boundTCP(to: loopback(1, 47_315), isV6Only: false)
+        try holder.listenForConnections()
+        rig.loop.runOnce()
+        #expect(rig.states() == ["conflict": 1])
+        // Were the group settled now, this would be seen.
+        try freeAndClose(holder)
+        var policy = MirrorPolicy.guest
+        policy.udpIdle = 7_000
+        rig.side.setPolicy(policy)
+        #expect(rig.side.policy.udpIdle == 7_000 && rig.states() == ["conflict": 1])
+        policy.mirrorIgnore = [IgnoreRule(transport: .udp, ports: 1...2, text: "udp/1-2")]
+        rig.side.setPolicy(policy)
+        #expect(rig.states() == ["active": 1])
+    }
+
+    private func freeAndClose(_ socket: consuming Socket) throws {
+        _ = consume socket
+    }
+
+    @Test func `what is said of listeners stays below what a peer takes, reports included`() throws
+    {
+        let rig = try Rig()
+        defer { rig.close() }
+        var frames = 0
+        for round in 0..<5 as Range<UInt32> {
+            for id in 0..<8_192 as Range<UInt32> {
+                rig.advertise(round * 8_192 + id, loopback(Int(id) + 1, 0))
+            }
+            var writer = ByteWriter()
+            while rig.side.session(rig.session, writeControl: &writer) == .wrote { frames += 1 }
+        }
+        // 40,960 reports were due; a peer takes 40,000 at once, ours and those on its listeners together.
+        #expect((36_000...37_000).contains(frames), "\(frames)")
+        #expect(rig.side.mirrors.reportBacklog > 0)
+    }
+
     @Test func `what comes and goes within a turn binds nothing`() throws {
         let rig = try Rig()
         defer { rig.close() }

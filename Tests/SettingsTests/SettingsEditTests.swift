@@ -1,6 +1,8 @@
 import Foundation
-import Settings
+import TestSupport
 import Testing
+
+@testable import Settings
 
 @Suite struct SettingsEditTests {
     /// The file's text after `enable` (or `disable`).
@@ -15,7 +17,8 @@ import Testing
         }
         try SettingsEdit.setEnabled(isEnabled, path: path)
         #expect(try FileManager.default.contentsOfDirectory(atPath: "\(folder)/deep").count == 1)
-        return try String(contentsOfFile: path, encoding: .utf8)
+        // As it is: reading text leaves out a mark at its start.
+        return String(decoding: try Data(contentsOf: URL(filePath: path)), as: UTF8.self)
     }
 
     @Test func `the toggle changes, comments and layout stay`() throws {
@@ -39,6 +42,49 @@ import Testing
         #expect(
             try edit("hostNetworking: {enabled: true}\n", false)
                 == "hostNetworking: {enabled: false}\n")
+    }
+
+    @Test(arguments: ["\n", "\r\n", "\r"])
+    func `files of other systems are edited in their manner`(ending: String) throws {
+        func lines(_ lines: String...) -> String { lines.map { $0 + ending }.joined() }
+        #expect(
+            try edit(lines("# é\u{301}", "hostNetworking:", "  enabled: false # x", "udp: {}"))
+                == lines("# é\u{301}", "hostNetworking:", "  enabled: true # x", "udp: {}"))
+        #expect(
+            try edit(lines("# a", "hostNetworking:", "udp: {}"))
+                == lines("# a", "hostNetworking:", "  enabled: true", "udp: {}"))
+        #expect(
+            try edit(lines("udp: {}") + "hostNetworking:")
+                == lines("udp: {}", "hostNetworking:", "  enabled: true"))
+        #expect(
+            try edit(lines("udp: {}")) == lines("udp: {}", "hostNetworking:", "  enabled: true"))
+        #expect(
+            try edit(lines("udp: {}") + "#")
+                == lines("udp: {}", "#", "hostNetworking:", "  enabled: true"))
+    }
+
+    @Test func `mixed ends, marks at the start and wide characters move nothing`() throws {
+        #expect(
+            try edit("# a\r\n# b\n# c\u{2028}hostNetworking: {enabled: false}\r\n# d")
+                == "# a\r\n# b\n# c\u{2028}hostNetworking: {enabled: true}\r\n# d")
+        #expect(
+            try edit("\u{FEFF}hostNetworking: {enabled: false}\n")
+                == "\u{FEFF}hostNetworking: {enabled: true}\n")
+        #expect(
+            try edit("hostNetworking: # 👩‍👩‍👧 e\u{301}\n  enabled: false\n")
+                == "hostNetworking: # 👩‍👩‍👧 e\u{301}\n  enabled: true\n")
+    }
+
+    @Test func `lines are taken apart and put together as they were`() {
+        var generator = SeededGenerator()
+        let pieces = ["a", "\r", "\n", "\r\n", "\u{2028}", "\u{85}", "é", " ", ""]
+        for _ in 0..<2_000 {
+            let text = (0..<Int.random(in: 0...12, using: &generator)).map { _ in
+                pieces.randomElement(using: &generator) ?? ""
+            }.joined()
+            let again = TextLine.text(of: TextLine.lines(of: text))
+            #expect(Array(again.utf8) == Array(text.utf8), "seed \(generator.seed)")
+        }
     }
 
     @Test func `a wrong file, and isolation, are refused and left as they were`() throws {

@@ -11,11 +11,13 @@ import Wire
 /// A listening endpoint on a Unix socket, and peers that type bytes.
 private final class Door: TunnelEndpointDelegate {
     let loop: Loop
-    let path = "/tmp/twinport-door-\(getpid())-\(UInt32.random(in: 0...(.max)))"
+    let path: String
     private(set) var endpoint: TunnelEndpoint!
     var live: Session?
     var ups = 0
     var trouble: [String] = []
+    /// Called when a session has ended.
+    var onEnd: () -> Void = {}
     private let watcher = EndWatcher()
 
     /// Adopts sessions, and tells the endpoint of their end as a side does.
@@ -37,14 +39,17 @@ private final class Door: TunnelEndpointDelegate {
             guard let door, session === door.live else { return }
             door.live = nil
             door.endpoint.sessionEnded(session)
+            door.onEnd()
         }
     }
 
-    init() throws {
+    init(path: String? = nil) throws {
+        self.path =
+            path ?? "/tmp/twinport-door-\(getpid())-\(UInt32.random(in: 0...(.max)))"
         loop = try Loop()
         watcher.door = self
         endpoint = TunnelEndpoint(
-            loop: loop, mode: .listen(.unix(path: path)), key: nil, admission: Admission(),
+            loop: loop, mode: .listen(.unix(path: self.path)), key: nil, admission: Admission(),
             delegate: self)
         try endpoint.start()
     }
@@ -216,5 +221,39 @@ private final class Caller {
         let pings = try first.frames(.ping)
         #expect(pings >= 1 && pings <= 1 + seconds)
         #expect(door.live?.isEnded == false && door.ups == 1)
+    }
+
+    @Test func `who takes the place of one that stops keeps it`() throws {
+        let first = try Door()
+        let caller = try first.connect()
+        try caller.sayHello()
+        first.turns()
+        #expect(first.live != nil)
+        var second: Door?
+        // In the middle of the first one's end, which takes long where there are many flows.
+        first.onEnd = { second = try? Door(path: first.path) }
+        first.close()
+        let successor = try #require(second)
+        defer { successor.close() }
+        let next = try successor.connect()
+        try next.sayHello()
+        successor.turns()
+        #expect(successor.live != nil)
+    }
+
+    @Test func `what cannot be listened for at the same time`() throws {
+        func excludes(_ one: String, _ two: String) throws -> Bool {
+            let (one, two) = (try TunnelURI(parsing: one), try TunnelURI(parsing: two))
+            #expect(!TunnelEndpoint.Mode.listen(one).excludes(.connect(two)))
+            return TunnelEndpoint.Mode.listen(one).excludes(.listen(two))
+        }
+        #expect(try excludes("unix:///a/b", "unix:///a/b"))
+        #expect(try !excludes("unix:///a/b", "unix:///a/c"))
+        #expect(try excludes("unix:///a/b_7", "firecracker:///a/b?port=7"))
+        #expect(try excludes("tcp://127.0.0.1:7", "tcp://0.0.0.0:7"))
+        #expect(try !excludes("tcp://127.0.0.1:7", "tcp://127.0.0.1:8"))
+        #expect(try excludes("vsock://any:7", "vsock://3:7"))
+        #expect(try !excludes("vsock://any:7", "unix:///a/b"))
+        #expect(try !excludes("tcp://127.0.0.1:7", "vsock://any:8"))
     }
 }

@@ -70,9 +70,11 @@ remember() { # NAME PID
 
 start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 
-pid_of() { # NAME: prints the pid if it is still the same process
+pid_of() { # NAME: prints the pid if it is still the same process, and runs
     local pid since
     read -r pid since 2>/dev/null <"$state/$1.pid" || return 1
+    # One that nobody has waited for yet is in the tables, and over.
+    ! grep -qs '^State:\s*Z' "/proc/$pid/status" || return 1
     [ -n "$since" ] && [ "$(start_time "$pid")" = "$since" ] && printf '%s' "$pid"
 }
 

@@ -63,6 +63,8 @@ int ckernel_keep_capabilities(uint64_t mask);
 /// none. Making sockets and folders, reading and removing stay as they were. Returns 0, or
 /// -1 and errno: ENOSYS or EOPNOTSUPP where the kernel has no Landlock.
 int ckernel_forbid_writing(void);
+/// Makes a process in a user namespace of its own, which ends at once. Returns 0, or -1 and errno.
+int ckernel_try_namespace(void);
 #endif
 /// mallopt(3): blocks up to `largest` bytes come from the heap, and so many freed bytes stay at its end.
 /// Nothing where the C library is not glibc.

@@ -63,6 +63,28 @@ extension EndToEnd {
             }
         }
 
+        @Test func `hints that were switched off come back when they are switched on`() throws {
+            try Lab.with(settings: "scan: {hints: true}") { lab in
+                guard try lab.canHint() else { return print("hints: not looked at, no tracefs") }
+                let instance = "instances/twinport-\(lab.agent.pid)"
+                func traces() throws -> String {
+                    try lab.sh(
+                        .guest,
+                        "mount -t tracefs tracefs /sys/kernel/tracing; cd /sys/kernel/tracing; "
+                            + "cat \(instance)/events/sock/inet_sock_set_state/enable 2>/dev/null || echo none"
+                    ).output.trimmingCharacters(in: .whitespacesAndNewlines)
+                }
+                try lab.wait("the tracepoint") { try traces() == "1" }
+                for _ in 0..<3 {
+                    try lab.writeSettings("scan: {hints: false}")
+                    // While somebody reads in it, as we do here, the instance itself stays.
+                    try lab.wait("the tracepoint to be off") { try traces() != "1" }
+                    try lab.writeSettings("scan: {hints: true}")
+                    try lab.wait("the tracepoint again") { try traces() == "1" }
+                }
+            }
+        }
+
         @Test func `mirrors are not mirrored back, and TCP and UDP of one number go either way`()
             throws
         {

@@ -4,7 +4,8 @@ import Testing
 /// A real VM, as `vm/up` boots it, with Docker or without, in a network namespace that stands for the desktop: the
 /// helper, QEMU and the vsock backend all run there, so its mirrors meet nobody else's ports.
 final class VirtualMachine: Desktop {
-    private static let top = URL(filePath: #filePath).deletingLastPathComponent()
+    /// The repository.
+    static let top = URL(filePath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
 
     /// Runs a command in the VM.
