@@ -10,7 +10,7 @@ public enum Explanation {
     ) -> String {
         let rows = ports.filter { row in
             row.port == port && (row.protocol == (`protocol` ?? row.protocol))
-                && ["tcp", "udp"].contains(row.protocol)
+                && ["tcp", "udp", "udplite", "sctp"].contains(row.protocol)
         }
         var sentences = rows.isEmpty ? [nothing(port, `protocol`, status)] : rows.map(describe)
         if let general = general(status) { sentences.append(general) }
@@ -31,7 +31,10 @@ public enum Explanation {
             return
                 "The settings file has an error, and the last good settings are in force: \(error)."
         }
-        if !status.enabled { return "Host networking is off: \"twinport enable\" switches it on." }
+        if !status.enabled {
+            return
+                "Host networking is off: \"twinport enable\" switches it on, or says why it cannot."
+        }
         if status.session != "up" {
             return "The tunnel to the guest is down"
                 + (status.sessionError.map { " (\($0))" } ?? "")
@@ -74,7 +77,7 @@ public enum Explanation {
         case "ignored":
             return why.hasPrefix("guestToHost.scope")
                 ? "is left out by \(why)."
-                : "is left out by the rule \(why); see ignore in the settings."
+                : "is left out by the rule \(why), one of the settings' or a built-in one."
         case "unsupported": return unsupported(why, there)
         case "limit":
             return "is not mirrored because a limit is reached: \(why)."

@@ -142,7 +142,7 @@ private final class Agent: TunnelEndpointDelegate {
         let names = Machine.names()
         return Hello(
             role: .guest, instance: instance, epoch: epoch, os: names.os, kernel: names.release,
-            hostname: names.host, program: options.version)
+            hostname: names.host, program: options.version, network: Network.identity)
     }
 
     func refusal(of hello: Hello) -> String? { nil }

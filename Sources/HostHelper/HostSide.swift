@@ -27,6 +27,8 @@ final class HostSide {
     private let instance = Machine.randomInstance()
     private var epoch: UInt64 = 0
     private var endpoint: TunnelEndpoint?
+    /// What was in the key file when the tunnel began.
+    private var key: TunnelKey?
     private var settingsWatch: FileWatch?
     private var signals: [SignalWatch] = []
 
@@ -62,7 +64,8 @@ final class HostSide {
         }
         answers.host = self
         side.onSessionEnd = { [unowned self] session, end in sessionEnded(session, end) }
-        endpoint = try startTunnel(settings)
+        key = try settings.tunnelKey.map(TunnelKey.init(file:))
+        endpoint = try startTunnel(settings, key)
     }
 
     /// Runs the loop until a signal ends it.
@@ -111,8 +114,10 @@ final class HostSide {
     private func reloadSettings() {
         do {
             let new = try SettingsFile.load(options.settingsPath, mustExist: true)
-            if new != settings { try apply(new) }
-            if endpoint == nil { endpoint = try startTunnel(settings) }
+            // The file of the key may be the same, and the key another one.
+            let newKey = try new.tunnelKey.map(TunnelKey.init(file:))
+            if new != settings || newKey != key { try apply(new, newKey) }
+            if endpoint == nil { endpoint = try startTunnel(settings, key) }
             if settingsError != nil { log.info("settings are right again") }
             settingsError = nil
         } catch {
@@ -121,9 +126,10 @@ final class HostSide {
         }
     }
 
-    private func apply(_ new: Settings) throws {
-        try moveTunnel(new)
+    private func apply(_ new: Settings, _ newKey: TunnelKey?) throws {
+        if new.tunnel != settings.tunnel || newKey != key { try moveTunnel(new, newKey) }
         settings = new
+        key = newKey
         log.info("settings applied", metadata: ["enabled": "\(new.isEnabled)"])
         side.setPolicy(MirrorPolicy(new))
         watcher.reconfigure(WatchOptions(new))
@@ -146,31 +152,31 @@ final class HostSide {
 
     /// Ends the tunnel once there is one at its new address, if it has one. Where the two cannot be at once, the
     /// old one goes first, and comes back if the new one cannot be had.
-    private func moveTunnel(_ new: Settings) throws {
-        guard new.tunnel != settings.tunnel || new.tunnelKey != settings.tunnelKey else { return }
-        let end = SessionEnd(.shutdown, "the tunnel moves to another address")
-        guard Self.mode(new).excludes(mode) else {
-            let next = try startTunnel(new)
+    private func moveTunnel(_ new: Settings, _ newKey: TunnelKey?) throws {
+        let end = SessionEnd(.shutdown, "the tunnel moves, or has a new key")
+        if Self.mode(new).excludes(mode) {
             endpoint?.close(end)
-            return endpoint = next
+            endpoint = nil
+            do {
+                endpoint = try startTunnel(new, newKey)
+            } catch {
+                endpoint = try? startTunnel(settings, key)
+                throw error
+            }
+        } else {
+            let next = try startTunnel(new, newKey)
+            endpoint?.close(end)
+            endpoint = next
         }
-        // What can be wrong without touching the address shows first.
-        _ = try new.tunnelKey.map(TunnelKey.init(file:))
-        endpoint?.close(end)
-        endpoint = nil
-        do {
-            endpoint = try startTunnel(new)
-        } catch {
-            endpoint = try? startTunnel(settings)
-            throw error
-        }
+        // What was said of the old one.
+        trouble = nil
     }
 
-    private func startTunnel(_ settings: Settings) throws -> TunnelEndpoint {
+    private func startTunnel(
+        _ settings: Settings, _ key: TunnelKey?
+    ) throws -> TunnelEndpoint {
         let endpoint = TunnelEndpoint(
-            loop: loop, mode: Self.mode(settings),
-            key: try settings.tunnelKey.map(TunnelKey.init(file:)),
-            admission: Admission(), delegate: self)
+            loop: loop, mode: Self.mode(settings), key: key, admission: Admission(), delegate: self)
         do {
             try endpoint.start()
         } catch {
@@ -196,13 +202,19 @@ extension HostSide: TunnelEndpointDelegate {
         let names = Machine.names()
         return Hello(
             role: .host, instance: instance, epoch: epoch, os: names.os, kernel: names.release,
-            hostname: names.host, program: options.version)
+            hostname: names.host, program: options.version, network: Network.identity)
     }
 
-    /// Host networking is for Linux guests: nobody else's sockets can stand in for a container's.
+    /// Host networking is for Linux guests: nobody else's sockets can stand in for a container's. And for another
+    /// network than ours: the mirrors of one side would be the other's listeners.
     func refusal(of hello: Hello) -> String? {
-        hello.os == "Linux"
-            ? nil : "the guest runs \(hello.os); host networking needs a Linux guest"
+        guard hello.os == "Linux" else {
+            return "the guest runs \(hello.os); host networking needs a Linux guest"
+        }
+        guard hello.network == 0 || hello.network != Network.identity else {
+            return "the agent runs in the helper's own network; it belongs into the guest"
+        }
+        return nil
     }
 
     func tunnelUp(_ session: Session, _ hello: Hello) {

@@ -66,9 +66,10 @@ struct Displacement {
     /// Whether an attempt may be made at `now`, in milliseconds.
     func isDue(_ now: UInt64) -> Bool { now >= notBefore }
 
-    mutating func failed(_ now: UInt64) {
+    /// An attempt at `now` failed; one that cost narrower mirrors nothing need not be the rarer for it.
+    mutating func failed(_ now: UInt64, atCost: Bool) {
         notBefore = now &+ gap
-        gap = min(Self.longest, gap * 2)
+        if atCost { gap = min(Self.longest, gap * 2) }
     }
 }
 

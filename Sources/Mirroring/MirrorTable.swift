@@ -191,6 +191,7 @@ final class MirrorTable {
 
     /// The policy changed.
     func settleAll() {
+        for entry in entries.values { entry.displacement = Displacement() }
         for group in groups.keys { settle(group) }
     }
 
@@ -305,7 +306,7 @@ final class MirrorTable {
             do {
                 entry.sockets.append(try open(socket, for: entry))
             } catch {
-                if !narrower.isEmpty { entry.displacement.failed(side.loop.now) }
+                entry.displacement.failed(side.loop.now, atCost: !narrower.isEmpty)
                 failure = explain(error, socket, entry)
             }
         }

@@ -175,6 +175,8 @@ final class TCPFlow: Flow {
     /// Either would be reported without end.
     private func hungUp() {
         if socket?.discardUrgentByte() == true { return }
+        // A reset that comes with such a byte is not told apart from it.
+        if socket?.takeError("recv") != nil { return connectionLost() }
         poller?.watch([])
     }
 

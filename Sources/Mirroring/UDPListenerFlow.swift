@@ -19,6 +19,8 @@ final class UDPListenerFlow: Flow {
     private var queue: DatagramQueue
     private var turn = DatagramTurn()
     private let idleLimit: UInt64
+    /// The port was found closed; what had been answered before is being handed on.
+    private var isRefused = false
 
     init(side: Side, info: FlowInfo, idle: UInt64) {
         self.side = side
@@ -67,12 +69,16 @@ final class UDPListenerFlow: Flow {
 
     private func ready(_ events: Poller.Events) {
         if events.contains(.failed) { return failed() }
+        takeAnswers()
+        if !queue.isEmpty { _ = stream?.markReady() }
+    }
+
+    private func takeAnswers() {
         let batch = side.datagrams
         turn.begin()
         while let count = receive(batch) {
             for index in 0..<count { batch.withPayload(index) { enqueue($0) } }
         }
-        if !queue.isEmpty { _ = stream?.markReady() }
     }
 
     private func receive(_ batch: DatagramBatch) -> Int? {
@@ -93,23 +99,36 @@ final class UDPListenerFlow: Flow {
     /// EPOLLERR: an ICMP error came back.
     private func failed() {
         if let error = socket?.takeError("recv") { ended(by: error) }
-        poller?.watch(.readable)
+        if !isRefused { poller?.watch(.readable) }
     }
 
     /// Only a closed port ends the flow; anything else concerns one datagram.
     private func ended(by error: SystemError) {
-        if error.isRefused { abort(.refused) } else { side.counters.datagramsDropped += 1 }
+        guard error.isRefused else { return side.counters.datagramsDropped += 1 }
+        guard !isRefused else { return }
+        isRefused = true
+        poller?.watch([])
+        // The kernel tells of the closed port before it gives what came from there.
+        takeAnswers()
+        guard !queue.isEmpty, let stream, stream.markReady() != .closed else {
+            return abort(.refused)
+        }
     }
 
     func fill(_ buffer: IOBuffer, limit: Int) -> Fill {
-        guard !queue.isEmpty else { return .nothing }
+        if queue.isEmpty, isRefused { takeAnswers() }
+        guard !queue.isEmpty else {
+            guard isRefused else { return .nothing }
+            finish()
+            return .failed(.refused)
+        }
         guard let count = queue.pop(into: buffer, limit: limit) else { return .noRoom }
-        return .bytes(count, more: !queue.isEmpty)
+        return .bytes(count, more: !queue.isEmpty || isRefused)
     }
 
     func received(_ datagram: Span<UInt8>) {
         info.count(datagram.count, towardsListener: true, now: side.loop.now)
-        guard socket != nil else { return }
+        guard socket != nil, !isRefused else { return side.counters.datagramsDropped += 1 }
         do {
             if try !socket!.sendDatagram(datagram) { side.counters.datagramsDropped += 1 }
         } catch {

@@ -18,6 +18,8 @@ final class UDPMirror: MirrorSocket {
         /// As the socket spells it, mapped or not.
         let client: Endpoint
         let local: IPAddress?
+        /// On whose link the client is, if its address is a link-local one; else 0.
+        let interface: UInt32
     }
 
     let planned: PlannedSocket
@@ -85,7 +87,8 @@ final class UDPMirror: MirrorSocket {
     private func handOn(_ batch: DatagramBatch, _ index: Int) {
         guard let client = batch.sender(index) else { return }
         let local = planned.endpoint.address.isWildcard ? batch.destination(index) : nil
-        guard let flow = flow(for: ClientKey(client: client, local: local)) else {
+        let key = ClientKey(client: client, local: local, interface: batch.interface(index))
+        guard let flow = flow(for: key) else {
             side.counters.datagramsDropped += 1
             return
         }
@@ -110,7 +113,8 @@ final class UDPMirror: MirrorSocket {
     func reply(_ datagram: Span<UInt8>, to key: ClientKey) {
         guard socket != nil else { return }
         do {
-            let sent = try socket!.sendDatagram(datagram, to: key.client, from: key.local)
+            let sent = try socket!.sendDatagram(
+                datagram, to: key.client, from: key.local, interface: key.interface)
             if !sent { side.counters.datagramsDropped += 1 }
         } catch {
             side.counters.datagramsDropped += 1

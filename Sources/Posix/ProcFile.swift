@@ -28,10 +28,12 @@ public struct ProcFile: ~Copyable {
     /// read so far. The array keeps its size from call to call, so that a table read twenty times a second
     /// is neither allocated nor cleared each time.
     ///
+    /// - Parameter hasLongLines: Whether a read that is short of a page may be followed by more.
     /// - Returns: How many leading bytes of the array are the file's.
     /// - Throws: ``SystemError``; `bytes` then means nothing.
     public borrowing func readAll(
-        into bytes: inout [UInt8], isEnough: (ArraySlice<UInt8>) -> Bool = { _ in false }
+        into bytes: inout [UInt8], hasLongLines: Bool = false,
+        isEnough: (ArraySlice<UInt8>) -> Bool = { _ in false }
     ) throws(SystemError) -> Int {
         var filled = 0
         while true {
@@ -40,7 +42,9 @@ public struct ProcFile: ~Copyable {
             }
             let count = try readChunk(at: filled, into: &bytes)
             filled += count
-            if count < Self.pageNotFull || isEnough(bytes[..<filled]) { return filled }
+            if count < (hasLongLines ? 1 : Self.pageNotFull) || isEnough(bytes[..<filled]) {
+                return filled
+            }
         }
     }
 

@@ -39,7 +39,9 @@ public enum SystemFiles {
     /// The text of a small file, nil when it cannot be read.
     public static func text(_ path: String) -> String? {
         var bytes: [UInt8] = []
-        guard let file = try? ProcFile(path), let count = try? file.readAll(into: &bytes) else {
+        guard let file = try? ProcFile(path),
+            let count = try? file.readAll(into: &bytes, hasLongLines: true)
+        else {
             return nil
         }
         return String(decoding: bytes[..<count], as: UTF8.self)

@@ -15,6 +15,8 @@ public enum SettingsEdit {
         } else {
             new = template(isEnabled)
         }
+        // The old file was right, and may be of a form in which the toggle has no line of its own.
+        guard (try? SettingsDecoder.compose(new, path)) != nil else { throw missingPlace(path) }
         let settings = try SettingsDecoder.decode(new, file: path)
         guard settings.isEnabled == isEnabled else { throw missingPlace(path) }
         guard new != old else { return }

@@ -101,6 +101,13 @@ public import Posix
         return unsafe Endpoint(names[index])
     }
 
+    /// The interface on whose link the sender of datagram `index` is, where its address does not say: for
+    /// link-local IPv6 addresses. 0 for others.
+    public func interface(_ index: Int) -> UInt32 {
+        precondition(index < received)
+        return unsafe interfaceIndex(names[index])
+    }
+
     /// The local address datagram `index` was sent to, if the socket asked for it.
     public func destination(_ index: Int) -> IPAddress? {
         precondition(index < received)

@@ -64,9 +64,10 @@ extension Socket {
     /// - Parameters:
     ///   - peer: Where to. Of the socket's family (an IPv4 peer of a dual-stack socket is mapped).
     ///   - source: The local address to send from, nil to let the kernel choose.
+    ///   - interface: The interface on whose link a link-local peer is, 0 for others.
     /// - Returns: Whether it was sent; false when the kernel's buffer is full.
     public borrowing func sendDatagram(
-        _ bytes: Span<UInt8>, to peer: Endpoint, from source: IPAddress?
+        _ bytes: Span<UInt8>, to peer: Endpoint, from source: IPAddress?, interface: UInt32 = 0
     ) throws(SystemError) -> Bool {
         var header = unsafe msghdr()
         let raw = descriptor
@@ -78,7 +79,7 @@ extension Socket {
                 return unsafe withUnsafeMutablePointer(to: &vector) { vector in
                     unsafe header.msg_iov = vector
                     unsafe header.msg_iovlen = 1
-                    return unsafe peer.withSockaddr { address, length in
+                    return unsafe peer.withSockaddr(interface: interface) { address, length in
                         unsafe header.msg_name = UnsafeMutableRawPointer(mutating: address)
                         unsafe header.msg_namelen = length
                         return unsafe withSourceControl(source, for: peer, in: &header) { header in

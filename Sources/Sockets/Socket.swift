@@ -154,7 +154,7 @@ public struct Socket: ~Copyable {
         }
     }
 
-    private borrowing func option<Value: FixedWidthInteger>(
+    borrowing func option<Value: FixedWidthInteger>(
         _ level: Int32, _ name: Int32, as _: Value.Type
     ) throws(SystemError) -> Value {
         var value: Value = 0

@@ -11,8 +11,10 @@ internal import CKernel
 
 extension Endpoint {
     /// Calls `body` with this endpoint as a `sockaddr_in` or `sockaddr_in6`.
+    ///
+    /// - Parameter interface: The index of the interface that a link-local IPv6 address belongs to.
     func withSockaddr<Result>(
-        _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
+        interface: UInt32 = 0, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
     ) -> Result {
         switch address {
         case .v4(let v4):
@@ -26,6 +28,7 @@ extension Endpoint {
             raw.sin6_family = sa_family_t(AF_INET6)
             raw.sin6_port = port.bigEndian
             raw.sin6_addr = in6_addr(v6)
+            raw.sin6_scope_id = interface
             return unsafe withSockaddrPointer(to: &raw, body)
         }
     }
@@ -46,6 +49,12 @@ extension Endpoint {
             return nil
         }
     }
+}
+
+/// The interface that the kernel names with a link-local IPv6 address; 0 with any other.
+func interfaceIndex(_ storage: sockaddr_storage) -> UInt32 {
+    guard Int32(storage.ss_family) == AF_INET6 else { return 0 }
+    return unsafe unsafeBitCast(storage, as: sockaddr_in6.self).sin6_scope_id
 }
 
 /// Reads the leading bytes of a `sockaddr_storage` as one of the structures it stands for.

@@ -81,10 +81,18 @@ final class NoiseLink: Link {
         var added = 0
         while buffer.space >= Self.held {
             incoming.compact()
-            guard let count = try inner.read(into: incoming) else {
-                return added > 0 ? added : nil
+            let count: Int
+            do {
+                guard let read = try inner.read(into: incoming) else {
+                    return added > 0 ? added : nil
+                }
+                count = read
+            } catch {
+                // What came before it first: it may say why.
+                if added > 0 { return added }
+                throw error
             }
-            // The end is told again by the next read.
+            // The end, and so that after an error, is told again by the next read.
             if count == 0 { break }
             added += try openRecords(into: buffer)
         }

@@ -12,6 +12,9 @@ struct ByteReader {
         end = payload.upperBound
     }
 
+    /// Whether nothing follows.
+    var isAtEnd: Bool { position == end }
+
     mutating func integer<Integer: FixedWidthInteger & UnsignedInteger>(
         _: Integer.Type, in bytes: Span<UInt8>
     ) throws(WireError) -> Integer {

@@ -68,6 +68,8 @@ public struct Hello: Equatable, Sendable {
     public var hostname: String
     /// The program's version.
     public var program: String
+    /// Tells network namespaces apart, also those of other machines; 0 where that is not known.
+    public var network: UInt64
 
     /// ``initialWindow`` unless somebody says otherwise.
     public static let defaultInitialWindow: UInt32 = 32_768
@@ -75,7 +77,7 @@ public struct Hello: Equatable, Sendable {
     /// Describes a side with the default limits of version 1.
     public init(
         role: Role, instance: UInt64, epoch: UInt64, os: String, kernel: String, hostname: String,
-        program: String
+        program: String, network: UInt64 = 0
     ) {
         versions = .ours
         self.role = role
@@ -90,6 +92,7 @@ public struct Hello: Equatable, Sendable {
         self.kernel = kernel
         self.hostname = hostname
         self.program = program
+        self.network = network
     }
 
     /// Adds the frame to `writer`.
@@ -107,6 +110,7 @@ public struct Hello: Equatable, Sendable {
             writer.integer(instance)
             writer.integer(epoch)
             for text in [os, kernel, hostname, program] { writer.text(text) }
+            if network != 0 { writer.integer(network) }
         }
     }
 
@@ -136,5 +140,6 @@ public struct Hello: Equatable, Sendable {
         kernel = try reader.text(bytes)
         hostname = try reader.text(bytes)
         program = try reader.text(bytes)
+        network = reader.isAtEnd ? 0 : try reader.u64(bytes)
     }
 }

@@ -243,8 +243,9 @@ final class Lab: Desktop {
     }
 
     static func shell(_ line: String) throws -> String {
-        let program = try Running(
-            ["/bin/sh", "-c", line], log: "/tmp/twinport-sh-\(getpid())", in: "/")
+        let log = "/tmp/twinport-sh-\(getpid())"
+        defer { try? FileManager.default.removeItem(atPath: log) }
+        let program = try Running(["/bin/sh", "-c", line], log: log, in: "/")
         let outcome = try program.wait(within: 20)
         if outcome.code != 0 { throw Failure(what: "\(line): \(outcome.output)") }
         return outcome.output

@@ -84,6 +84,22 @@ extension EndToEnd {
             }
         }
 
+        @Test func `an agent in the helper's own network is turned away, and is told`() throws {
+            try Lab.with(start: false) { lab in
+                try lab.startHelper()
+                let agent = try lab.start(
+                    .host, sh: "exec \(Lab.agentCommand) --connect unix://\(lab.tunnelPath)")
+                try lab.wait("both to say why") {
+                    try lab.status().sessionError?.contains("helper's own network") == true
+                        && agent.output.contains("helper's own network")
+                }
+                #expect(try lab.status().session == "down")
+                agent.stop()
+                try lab.startAgent()
+                try lab.waitForSession()
+            }
+        }
+
         @Test func `a stopped agent is replaced by a live one`() throws {
             try Lab.with { lab in
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000", "echo"])
@@ -101,6 +117,32 @@ extension EndToEnd {
                 }
                 old.signal(SIGKILL)
                 old.signal(SIGCONT)
+            }
+        }
+
+        @Test func `vm's programs touch no folder that is not theirs`() throws {
+            try Lab.with(start: false) { lab in
+                func vm(_ line: String, _ folder: String) throws -> Outcome {
+                    let state = "TWINPORT_VM_STATE=\(lab.directory)/\(folder)"
+                    return try lab.sh(.host, "\(state) \(VirtualMachine.top)/vm/\(line)")
+                }
+                let victim = try lab.start(.host, sh: "exec sleep 60")
+                try lab.sh(
+                    .host,
+                    """
+                    cd \(lab.directory); mkdir used foreign real; echo precious > used/file
+                    echo namespace > foreign/kind; chown 65534 foreign; ln -s real linked
+                    echo \(victim.pid) $(sed 's/.*) //' /proc/\(victim.pid)/stat | cut -d' ' -f20) > guest.pid
+                    cp guest.pid foreign; cp guest.pid real; cp foreign/kind real
+                    """)
+                for folder in ["used", "foreign", "linked"] {
+                    for line in ["up --guest namespace --no-build", "down"] {
+                        let outcome = try vm(line, folder)
+                        #expect(outcome.code == 1, "\(line) \(folder): \(outcome.output)")
+                    }
+                }
+                #expect(victim.isRunning)
+                try lab.sh(.host, "cd \(lab.directory) && test -e used/file -a -e foreign/kind")
             }
         }
 

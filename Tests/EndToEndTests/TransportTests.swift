@@ -66,6 +66,30 @@ extension EndToEnd {
             }
         }
 
+        @Test func `a key that was replaced in its file counts once the settings are saved again`()
+            throws
+        {
+            try withTCP(agentKey: "OTHER") { lab, startAgent in
+                _ = try startAgent()
+                try lab.wait("the refusal") {
+                    try lab.status().sessionError?.contains("same key") == true
+                }
+                try lab.sh(
+                    .host, "cd \(lab.directory) && cat other.key >tunnel.key && touch settings.yaml"
+                )
+                try lab.waitForSession()
+                #expect(try lab.status().settingsError == nil)
+                // And one that is none leaves the session alone.
+                try lab.sh(
+                    .host, "cd \(lab.directory) && echo nonsense >tunnel.key && touch settings.yaml"
+                )
+                try lab.wait("the error") {
+                    try lab.status().settingsError?.contains("tunnel.key") == true
+                }
+                #expect(try lab.status().session == "up")
+            }
+        }
+
         @Test func `silent connectors do not keep the agent out`() throws {
             try withTCP { lab, startAgent in
                 _ = try lab.start(

@@ -75,6 +75,15 @@ import Testing
                 == "hostNetworking: # 👩‍👩‍👧 e\u{301}\n  enabled: true\n")
     }
 
+    @Test(arguments: ["{}\n", "{udp: {idle: 5s}}\n", "null\n", "udp: {idle: 5s}\n...\n"])
+    func `a right file without a place for the toggle says that, and stays`(text: String) throws {
+        #expect {
+            try edit(text)
+        } throws: { error in
+            "\(error)".contains("edit the file by hand")
+        }
+    }
+
     @Test func `lines are taken apart and put together as they were`() {
         var generator = SeededGenerator()
         let pieces = ["a", "\r", "\n", "\r\n", "\u{2028}", "\u{85}", "é", " ", ""]

@@ -10,10 +10,17 @@ final class MemoryLink: Link {
     var capacity = Int.max
     var isClosed = false
     var isPeerClosed = false
+    /// What a read ends with, once everything is read.
+    var failure: SystemError?
     var wantsWritable = false
     weak var session: Session?
 
     func read(into buffer: IOBuffer) throws(SystemError) -> Int? {
+        if incoming.isEmpty, let failure {
+            self.failure = nil
+            isPeerClosed = true
+            throw failure
+        }
         if incoming.isEmpty { return isPeerClosed ? 0 : nil }
         let count = min(buffer.space, incoming.count)
         buffer.append(Array(incoming[..<count]))

@@ -1,4 +1,5 @@
 import Noise
+import Posix
 import TestSupport
 import Testing
 
@@ -72,6 +73,19 @@ private func pair(_ host: TunnelKey, _ guest: TunnelKey) -> Pair {
         pair.guest.link.outgoing[10] ^= 1
         pair.settle()
         #expect(pair.host.end?.reason.contains("same key") == true)
+    }
+
+    @Test func `what came before a reset is heard, over the cipher too`() {
+        let key = TunnelKey.random()
+        let pair = pair(key, key)
+        pair.host.session.start()
+        pair.guest.session.start()
+        pair.settle()
+        pair.guest.session.end(SessionEnd(.shutdown, "the guest shuts down"))
+        pair.host.link.incoming += pair.guest.link.outgoing
+        pair.host.link.failure = SystemError("read", 104)
+        pair.host.session.linkReadable()
+        #expect(pair.host.end?.reason.contains("the guest shuts down") == true)
     }
 
     @Test func `a silent peer is dropped after five seconds`() {

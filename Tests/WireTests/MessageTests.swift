@@ -60,6 +60,15 @@ private let open = OpenMessage(
     @Test func `messages survive a round trip`() throws {
         let bytes = payload { hello.write(to: &$0) }
         #expect(try Hello(bytes.span, 0..<bytes.count) == hello)
+        var placed = hello
+        placed.network = 0x0102_0304_0506_0708
+        let known = payload { placed.write(to: &$0) }
+        #expect(try Hello(known.span, 0..<known.count) == placed && known.count == bytes.count + 8)
+        for tail in 1..<8 {
+            #expect(throws: WireError.self) {
+                try Hello(known.span, 0..<known.count - tail)
+            }
+        }
         let second = payload { listener.write(to: &$0) }
         #expect(try ListenerMessage(second.span, 0..<second.count) == listener)
         let third = payload { mirror.write(to: &$0) }

@@ -17,6 +17,12 @@ fail() {
     exit 1
 }
 
+# Below /tmp anybody could have made it, with the numbers of other processes in it.
+if [ -e "$state" ] || [ -L "$state" ]; then
+    [ -d "$state" ] && [ -O "$state" ] && [ ! -L "$state" ] ||
+        fail "$state is not a folder of ours: remove it, or choose another one with TWINPORT_VM_STATE"
+fi
+
 # Installs the Debian packages among the arguments that are missing, and says so.
 install_packages() {
     local missing=() package

@@ -1,0 +1,163 @@
+import Addresses
+import EventLoop
+import Logging
+import Posix
+import Sockets
+import Testing
+import Tunnel
+import Wire
+
+@testable import Listeners
+@testable import Mirroring
+
+/// A side with a UDP listener on loopback, and a peer that types frames.
+private final class Exchange {
+    private final class Typist: Link {
+        var incoming: [UInt8] = []
+        var outgoing: [UInt8] = []
+
+        func read(into buffer: IOBuffer) throws(SystemError) -> Int? {
+            guard !incoming.isEmpty else { return nil }
+            let count = min(buffer.space, incoming.count)
+            buffer.append(Array(incoming[..<count]))
+            incoming.removeFirst(count)
+            return count
+        }
+
+        func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int? {
+            outgoing += [UInt8](copying: bytes)
+            return bytes.count
+        }
+
+        func watchWritable(_ isWanted: Bool) {}
+        func attach(_ session: Session) {}
+        func close() {}
+    }
+
+    let loop: Loop
+    let side: Side
+    private let link = Typist()
+    private let session: Session
+    private let stream = StreamID(slot: 1, generation: 0, isGuestOpened: true)
+
+    init(_ listener: Endpoint) throws {
+        loop = try Loop()
+        side = try Side(
+            loop: loop, role: .host, policy: .guest, own: OwnSockets(),
+            log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        session = Session(
+            link: link,
+            hello: Hello(
+                role: .host, instance: 1, epoch: 1, os: "", kernel: "", hostname: "", program: ""),
+            delegate: side, clock: { 0 })
+        session.start()
+        type {
+            Hello(
+                role: .guest, instance: 2, epoch: 1, os: "Linux", kernel: "", hostname: "",
+                program: ""
+            ).write(to: &$0)
+        }
+        side.tunnelUp(session)
+        let key = ListenerKey(kind: .udp, endpoint: listener, isV6Only: false)
+        let change = ListenerChange.appeared(Listener(key: key, uid: 0, inode: 1))
+        side.apply(ListenerChanges(changes: [change], isFirst: true))
+        loop.runOnce()
+        type {
+            OpenMessage(
+                listener: ListenerID(rawValue: 1), transport: .udp, window: 1_000,
+                client: Endpoint(.loopbackV4, 1), dialled: listener
+            ).write(to: &$0, stream: self.stream)
+        }
+        loop.runOnce()
+        link.outgoing = []
+    }
+
+    func close() {
+        side.close()
+        for _ in 0..<4 { loop.runOnce() }
+        loop.close()
+    }
+
+    private func type(_ write: (inout ByteWriter) -> Void) {
+        var writer = ByteWriter()
+        write(&writer)
+        link.incoming += writer.bytes
+        session.linkReadable()
+    }
+
+    func send(_ datagram: [UInt8]) {
+        let packed = FrameHeader(
+            rawType: FrameType.datagram.rawValue, length: datagram.count, stream: stream.rawValue
+        ).packed
+        link.incoming +=
+            (0..<8).map { UInt8(truncatingIfNeeded: packed >> (8 * UInt64($0))) } + datagram
+        session.linkReadable()
+    }
+
+    /// What was sent since, as types and payload sizes.
+    func sent() throws -> [String] {
+        var decoder = FrameDecoder()
+        var position = 0
+        var frames: [String] = []
+        let bytes = link.outgoing
+        while case .frame(let header, let payload) = try decoder.next(
+            in: bytes.span, from: &position)
+        {
+            guard let type = header.type else { continue }
+            frames.append("\(type) \(payload.count)")
+        }
+        link.outgoing = []
+        return frames
+    }
+}
+
+@Suite(.serialized) struct DatagramAnswerTests {
+    private let place = Endpoint(.loopbackV4, 47_316)
+
+    /// Answers each datagram that waits, `times` over.
+    private func answer(_ server: borrowing Socket, times: Int) throws {
+        let (batch, datagram) = (DatagramBatch(), [1, 2, 3] as [UInt8])
+        guard let count = try batch.receive(from: server) else { return }
+        for index in 0..<count {
+            let client = try #require(batch.sender(index))
+            for _ in 0..<times {
+                _ = try server.sendDatagram(datagram.span, to: client, from: nil)
+            }
+        }
+    }
+
+    private func serve(_ exchange: Exchange, times: Int) throws {
+        let server = try Socket.boundUDP(to: place, isV6Only: false) { _ in }
+        exchange.send([7])
+        try answer(server, times: times)
+    }
+
+    /// The kernel tells a connected socket of the closed port before it gives what came from there.
+    @Test(arguments: [1, 60, 200])
+    func `answers given before the port was closed reach the client, then the refusal`(
+        answers: Int
+    ) throws {
+        let exchange = try Exchange(place)
+        defer { exchange.close() }
+        // The server is gone when this returns, and nothing of its answers has been read.
+        try serve(exchange, times: answers)
+        exchange.send([8])
+        var sent: [String] = []
+        for _ in 0..<40 {
+            exchange.loop.runOnce()
+            sent += try exchange.sent()
+        }
+        #expect(sent.last?.hasPrefix("reset") == true)
+        #expect(sent.filter { $0 == "datagram 3" }.count == answers)
+        #expect(exchange.side.flows.udpCount == 0)
+    }
+
+    @Test func `a closed port that answered nothing is refused at once`() throws {
+        let exchange = try Exchange(place)
+        defer { exchange.close() }
+        exchange.send([7])
+        for _ in 0..<4 { exchange.loop.runOnce() }
+        #expect(try exchange.sent().filter { $0.hasPrefix("reset") }.count == 1)
+        #expect(exchange.side.flows.udpCount == 0)
+    }
+}
