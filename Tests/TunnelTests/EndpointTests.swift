@@ -231,8 +231,10 @@ private final class Caller {
         #expect(first.live != nil)
         var second: Door?
         // In the middle of the first one's end, which takes long where there are many flows.
-        first.onEnd = { second = try? Door(path: first.path) }
+        let path = first.path
+        first.onEnd = { second = try? Door(path: path) }
         first.close()
+        first.onEnd = {}
         let successor = try #require(second)
         defer { successor.close() }
         let next = try successor.connect()
