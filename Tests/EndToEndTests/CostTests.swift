@@ -20,7 +20,7 @@ extension EndToEnd {
                     .host, "latency.py",
                     [lab.namespace(listener), lab.namespace(dialler), "100"], within: 120
                 ).output
-                let canHint = try lab.canHint()
+                let canHint = Lab.hasTracing
                 let kind = hints ? (canHint ? "hint" : "hint (no tracefs)") : "polling"
                 print(
                     "\(listener) listener, \(kind): \(output.replacingOccurrences(of: "\n", with: "; "))"

@@ -155,6 +155,20 @@ extension EndToEnd {
             }
         }
 
+        @Test func `a UDP flow that is idle ends after its time, and not before`() throws {
+            try Lab.with(settings: "udp: {idle: 3s}") { lab in
+                _ = try lab.python(.guest, "listen.py", ["udp", "127.0.0.1", "9000"])
+                try lab.wait("127.0.0.1:9000", "udp")
+                #expect(lab.echoesUDP(.host, 9000))
+                let since = Date()
+                while Date().timeIntervalSince(since) < 2 {
+                    #expect(try lab.status().flows == 1)
+                    usleep(200_000)
+                }
+                try lab.wait("the flow to end", within: 3) { try lab.status().flows == 0 }
+            }
+        }
+
         @Test func `a closed listener's mirror goes, its established flows stay`() throws {
             try Lab.with { lab in
                 let server = try lab.start(

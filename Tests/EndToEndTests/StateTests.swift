@@ -23,6 +23,7 @@ extension EndToEnd {
                 }
                 // A resolver's socket: unconnected, on an ephemeral port, gone in a moment.
                 _ = try lab.python(.guest, "listen.py", ["udp", "0.0.0.0", "45000"])
+                usleep(1_000_000)
                 #expect(try lab.port("0.0.0.0:45000", "udp") == nil)
                 // After two seconds it is a server, not a client.
                 try lab.wait("0.0.0.0:45000", "udp", within: 6)

@@ -83,6 +83,10 @@ private func plan(_ key: ListenerKey, _ bind: BindPolicy, hasIPv6: Bool = true) 
                     for: key, bind: .loopback, hasIPv6: true)
                 {
                     #expect(sockets.allSatisfy { $0.endpoint.address.isLoopback })
+                    let targets = [true, false].flatMap {
+                        AddressRules.targets(for: key, clientIsIPv6: $0)
+                    }
+                    #expect(!targets.isEmpty && targets.allSatisfy(\.address.isLoopback))
                 }
             }
         }

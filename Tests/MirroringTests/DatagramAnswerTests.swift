@@ -112,7 +112,7 @@ private final class Exchange {
 }
 
 @Suite(.serialized) struct DatagramAnswerTests {
-    private let place = Endpoint(.loopbackV4, 47_316)
+    private let place = Endpoint(.loopbackV4, 17_316)
 
     /// Answers each datagram that waits, `times` over.
     private func answer(_ server: borrowing Socket, times: Int) throws {

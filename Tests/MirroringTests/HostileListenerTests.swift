@@ -107,16 +107,16 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         var policy = MirrorPolicy.guest
         policy.mirrorScope = .containers
         rig.side.setPolicy(policy)
-        rig.advertise(1, loopback(1, 47_311))
+        rig.advertise(1, loopback(1, 17_311))
         rig.loop.runOnce()
         #expect(rig.side.ports()[0].reason.contains("is the agent root?"))
-        rig.advertise(1, loopback(1, 47_311), owner: "7/nc")
+        rig.advertise(1, loopback(1, 17_311), owner: "7/nc")
         rig.loop.runOnce()
         #expect(rig.side.ports()[0].reason.contains("not in a container"))
-        rig.advertise(1, loopback(1, 47_311), owner: "7/nc", container: "/web")
+        rig.advertise(1, loopback(1, 17_311), owner: "7/nc", container: "/web")
         rig.loop.runOnce()
         #expect(rig.states() == ["active": 1])
-        rig.advertise(1, loopback(1, 47_311), owner: "7/nc")
+        rig.advertise(1, loopback(1, 17_311), owner: "7/nc")
         rig.loop.runOnce()
         #expect(rig.states() == ["ignored": 1])
     }
@@ -124,13 +124,13 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
     @Test func `a number that comes to mean another socket closes the first one's mirror`() throws {
         let rig = try Rig()
         defer { rig.close() }
-        rig.advertise(1, loopback(1, 47_301))
+        rig.advertise(1, loopback(1, 17_301))
         rig.loop.runOnce()
         #expect(rig.states() == ["active": 1])
-        rig.advertise(1, loopback(1, 47_302))
+        rig.advertise(1, loopback(1, 17_302))
         rig.loop.runOnce()
         #expect(rig.states() == ["active": 1])
-        #expect(rig.side.ports()[0].mirrors == [loopback(1, 47_302)])
+        #expect(rig.side.ports()[0].mirrors == [loopback(1, 17_302)])
     }
 
     /// A socket that no scan lists, as a client's: the wildcard cannot be, the narrower mirror need not pay for it.
@@ -142,9 +142,9 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         var policy = MirrorPolicy.guest
         policy.bind = .same
         rig.side.setPolicy(policy)
-        var unseen: Socket? = try Socket.boundUDP(to: loopback(9, 47_314), isV6Only: false) { _ in }
-        rig.advertise(1, Endpoint(.anyV4, 47_314), kind: 2)
-        rig.advertise(2, loopback(1, 47_314), kind: 2)
+        var unseen: Socket? = try Socket.boundUDP(to: loopback(9, 17_314), isV6Only: false) { _ in }
+        rig.advertise(1, Endpoint(.anyV4, 17_314), kind: 2)
+        rig.advertise(2, loopback(1, 17_314), kind: 2)
         rig.loop.runOnce()
         #expect(rig.states() == ["conflict": 1, "active": 1])
         let narrow = { rig.side.mirrors.all.flatMap(\.sockets).first }
@@ -159,7 +159,7 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         // What is seen to leave is looked at at once.
         unseen = nil
         rig.side.mirrors.localChange(
-            ListenerKey(kind: .udp, endpoint: loopback(9, 47_314), isV6Only: false))
+            ListenerKey(kind: .udp, endpoint: loopback(9, 17_314), isV6Only: false))
         #expect(unseen == nil && rig.states() == ["active": 1, "covered": 1])
     }
 
@@ -180,8 +180,8 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
     @Test func `a policy that changes idle times only settles nothing`() throws {
         let rig = try Rig()
         defer { rig.close() }
-        rig.advertise(1, loopback(1, 47_315))
-        let holder = try Socket.boundTCP(to: loopback(1, 47_315), isV6Only: false)
+        rig.advertise(1, loopback(1, 17_315))
+        let holder = try Socket.boundTCP(to: loopback(1, 17_315), isV6Only: false)
         try holder.listenForConnections()
         rig.loop.runOnce()
         #expect(rig.states() == ["conflict": 1])
@@ -221,13 +221,13 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         let rig = try Rig()
         defer { rig.close() }
         for id in 0..<1_000 as Range<UInt32> {
-            rig.advertise(id, loopback(1, 47_303))
+            rig.advertise(id, loopback(1, 17_303))
             rig.withdraw(id)
         }
         rig.loop.runOnce()
         #expect(rig.side.ports().isEmpty)
         // Not by counting descriptors: other suites of this process have theirs.
-        let free = try Socket.boundTCP(to: loopback(1, 47_303), isV6Only: false)
+        let free = try Socket.boundTCP(to: loopback(1, 17_303), isV6Only: false)
         try free.listenForConnections()
     }
 
@@ -236,7 +236,7 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         defer { rig.close() }
         let clock = ContinuousClock()
         let took = clock.measure {
-            for id in 1...20_000 { rig.advertise(UInt32(id), loopback(id, 47_304)) }
+            for id in 1...20_000 { rig.advertise(UInt32(id), loopback(id, 17_304)) }
             rig.loop.runOnce()
             for id in 1...20_000 { rig.withdraw(UInt32(id)) }
             rig.loop.runOnce()
@@ -245,7 +245,7 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         let isSanitized = Posix.Machine.environment("TWINPORT_SANITIZER") != nil
         #expect(took < .seconds(isSanitized ? 30 : 5))
         #expect(rig.side.counterSnapshot.listenersDropped == 20_000 - 16_384)
-        for id in 1...400 { rig.advertise(UInt32(30_000 + id), loopback(id, 47_304)) }
+        for id in 1...400 { rig.advertise(UInt32(30_000 + id), loopback(id, 17_304)) }
         rig.loop.runOnce()
         #expect(rig.states() == ["active": 256, "limit": 144])
     }
@@ -253,7 +253,7 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
     @Test func `a listener that found its port full is mirrored once others are gone`() throws {
         let rig = try Rig()
         defer { rig.close() }
-        for id in 1...300 { rig.advertise(UInt32(id), loopback(id, 47_312)) }
+        for id in 1...300 { rig.advertise(UInt32(id), loopback(id, 17_312)) }
         rig.loop.runOnce()
         #expect(rig.states() == ["active": 256, "limit": 44])
         for id in 1...10 { rig.withdraw(UInt32(id)) }
@@ -261,7 +261,7 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         rig.loop.runOnce()
         #expect(rig.states() == ["active": 256, "limit": 34])
         let active = rig.side.ports().filter { $0.state == .active }.map { $0.listener }
-        #expect(Set(active) == Set((11...266).map { loopback($0, 47_312) }), "the earliest first")
+        #expect(Set(active) == Set((11...266).map { loopback($0, 17_312) }), "the earliest first")
         for id in 11...300 { rig.withdraw(UInt32(id)) }
         rig.side.mirrors.retry()
         rig.loop.runOnce()
@@ -272,9 +272,9 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
     @Test func `a mirror is never reported as active before it is bound`() throws {
         let rig = try Rig()
         defer { rig.close() }
-        let holder = try Socket.boundTCP(to: loopback(1, 47_313), isV6Only: false)
+        let holder = try Socket.boundTCP(to: loopback(1, 17_313), isV6Only: false)
         try holder.listenForConnections()
-        rig.advertise(1, loopback(1, 47_313))
+        rig.advertise(1, loopback(1, 17_313))
         rig.loop.runOnce()
         rig.side.mirrors.retry()
         rig.loop.runOnce()

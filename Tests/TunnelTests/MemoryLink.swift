@@ -5,6 +5,8 @@ import Tunnel
 /// Two links joined by memory. Bytes move when `Pair.settle` says so; capacity and cuts are the test's.
 final class MemoryLink: Link {
     var outgoing: [UInt8] = []
+    /// Everything that was written, while somebody wants it.
+    var record: [UInt8]?
     var incoming: [UInt8] = []
     /// How many more bytes a write takes.
     var capacity = Int.max
@@ -33,6 +35,7 @@ final class MemoryLink: Link {
         let count = min(capacity, bytes.count)
         guard count > 0 else { return nil }
         for index in 0..<count { outgoing.append(bytes[index]) }
+        record? += outgoing.suffix(count)
         if capacity != .max { capacity -= count }
         return count
     }

@@ -32,17 +32,25 @@ private func pair(_ host: TunnelKey, _ guest: TunnelKey) -> Pair {
         #expect(pair.host.accepted.first?.gotEnd == true)
     }
 
-    @Test func `nothing of what is sent is readable on the way`() throws {
+    @Test(arguments: [true, false])
+    func `nothing of what is sent is readable on the way`(isEncrypted: Bool) throws {
         let key = TunnelKey.random()
-        let pair = pair(key, key)
-        pair.host.session.start()
-        pair.guest.session.start()
-        // The first message, then HELLO under the keys it agreed on.
-        var seen = pair.guest.link.outgoing
-        pair.settle(step: 1)
-        pair.guest.session.probe()
-        seen += pair.guest.link.outgoing
-        #expect(!String(decoding: seen, as: UTF8.self).contains("TWINPORT"))
+        // Without the cipher the same looks find everything.
+        let pair = isEncrypted ? pair(key, key) : Pair()
+        for end in [pair.host!, pair.guest!] { end.link.record = [] }
+        pair.start()
+        let flow = ScriptedFlow()
+        flow.toSend = Array(String(repeating: "secret", count: 100).utf8)
+        _ = try #require(pair.guest.open(flow)).markReady()
+        pair.settle()
+        #expect(pair.host.accepted.first?.received.count == 600)
+        let seen = [pair.host!, pair.guest!].map {
+            String(decoding: $0.link.record ?? [], as: UTF8.self)
+        }
+        for (end, word) in [(0, "TWINPORT"), (1, "TWINPORT"), (1, "secret")] {
+            #expect(seen[end].contains(word) != isEncrypted, "\(end): \(word)")
+            #expect(seen[end].utf8.count > 50)
+        }
     }
 
     @Test func `without the same key no frame comes through, and the session ends`() {

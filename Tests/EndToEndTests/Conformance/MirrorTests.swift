@@ -108,7 +108,7 @@ extension EndToEnd {
                 let dialled = try lab.python(
                     other, "crowd.py", ["127.0.0.1", "9100", "150", "impatient"])
                 usleep(300_000)
-                // One that comes while there is nothing to look with.
+                // One that comes meanwhile.
                 _ = try lab.python(other, "listen.py", ["tcp", "127.0.0.1", "9001"])
                 let served = try crowd.wait(within: 30)
                 #expect(served.output.contains("answered 150 of 150"), "\(served.output)")

@@ -34,8 +34,7 @@ extension EndToEnd {
                     && lab.echoesUDP(.host, 9000) && lab.echoesUDP(.guest, 9100)
             }
             try lab.wait("no TCP flow to be left") {
-                let flows = try lab.twinport(["flows", "--json", "--control", lab.controlPath])
-                return !flows.output.contains("\"tcp\"")
+                try !lab.flows().contains { $0.protocol == "tcp" }
             }
         }
 

@@ -143,6 +143,9 @@ extension EndToEnd {
                 #expect(descriptors.0 < 4_400 && descriptors.1 < 4_400)
                 #expect(max(memory.0, memory.1) <= Sanitizer.memoryBound(100))
                 if !Sanitizer.isOn {
+                    if client == .host {
+                        #expect(try lab.status().counters["udpFlowsEvicted"] ?? 0 > 10_000)
+                    }
                     // The least recently used made room, never the one that goes on.
                     let kept = try lab.flows().first { $0.client == "127.0.0.1:1024" }
                     #expect(try #require(kept).bytesIn > 3 * 50)
