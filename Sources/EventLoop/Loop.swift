@@ -25,8 +25,9 @@ internal import CLibuv
     let raw: UnsafeMutablePointer<uv_loop_t>
     private var turnEnd: TurnEnd?
     private var isClosed = false
-    /// Closed, and libuv still waits for something that cannot be taken back.
-    private var isStuck = false
+    /// Whether the loop is closed and libuv still waits for something that cannot be taken back. Its threads then keep
+    /// exit(3) waiting.
+    public private(set) var isStuck = false
 
     /// Allocates a loop.
     ///

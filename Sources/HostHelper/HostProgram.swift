@@ -54,17 +54,22 @@ public enum HostProgram {
         let backend = LoopBackend()
         let server = try ControlServer(path: options.controlPath, backend: backend)
         defer { server.stop() }
-        let outcome = Guarded<Result<Void, any Error>>(.success(()))
+        let outcome = Guarded<Result<Bool, any Error>>(.success(false))
         try LoopThread.runToEnd {
             do {
                 let side = try HostSide(options, settings)
                 backend.open(side.door)
-                try side.run()
+                let isStuck = try side.run()
+                outcome.withLock { $0 = .success(isStuck) }
             } catch {
                 outcome.withLock { $0 = .failure(error) }
             }
         }
-        try outcome.withLock { $0 }.get()
+        if try outcome.withLock({ $0 }).get() {
+            // The C library's exit would wait for the thread that looks at the settings file.
+            server.stop()
+            Machine.end(0)
+        }
     }
 }
 

@@ -70,8 +70,9 @@ final class HostSide {
 
     /// Runs the loop until a signal ends it.
     ///
+    /// - Returns: Whether something still waits that would keep the process from its end.
     /// - Throws: When it cannot begin, for want of descriptors or threads; everything is closed then.
-    func run() throws {
+    func run() throws -> Bool {
         defer { loop.close() }
         do {
             try watcher.start()
@@ -93,6 +94,8 @@ final class HostSide {
             throw error
         }
         loop.run()
+        loop.close()
+        return loop.isStuck
     }
 
     private func stop() {
@@ -110,14 +113,16 @@ final class HostSide {
 
     // MARK: Settings
 
-    /// The file changed. What cannot be understood, or not be done, leaves the last good settings in force.
+    /// The file changed. What cannot be understood leaves the last good settings in force; a tunnel that cannot be
+    /// had leaves the tunnel as it was, and the rest is in force: switching off never fails.
     private func reloadSettings() {
         do {
             let new = try SettingsFile.load(options.settingsPath, mustExist: true)
-            // The file of the key may be the same, and the key another one.
-            let newKey = try new.tunnelKey.map(TunnelKey.init(file:))
-            if new != settings || newKey != key { try apply(new, newKey) }
-            if endpoint == nil { endpoint = try startTunnel(settings, key) }
+            var rest = new
+            rest.tunnel = settings.tunnel
+            rest.tunnelKey = settings.tunnelKey
+            if rest != settings { apply(rest) }
+            try moveTunnel(new)
             if settingsError != nil { log.info("settings are right again") }
             settingsError = nil
         } catch {
@@ -126,10 +131,8 @@ final class HostSide {
         }
     }
 
-    private func apply(_ new: Settings, _ newKey: TunnelKey?) throws {
-        if new.tunnel != settings.tunnel || newKey != key { try moveTunnel(new, newKey) }
+    private func apply(_ new: Settings) {
         settings = new
-        key = newKey
         log.info("settings applied", metadata: ["enabled": "\(new.isEnabled)"])
         side.setPolicy(MirrorPolicy(new))
         watcher.reconfigure(WatchOptions(new))
@@ -150,26 +153,37 @@ final class HostSide {
         }
     }
 
-    /// Ends the tunnel once there is one at its new address, if it has one. Where the two cannot be at once, the
-    /// old one goes first, and comes back if the new one cannot be had.
-    private func moveTunnel(_ new: Settings, _ newKey: TunnelKey?) throws {
+    /// Sees to it that the tunnel is where `new` says, and has the key that is in its file now.
+    private func moveTunnel(_ new: Settings) throws {
+        let newKey = try new.tunnelKey.map(TunnelKey.init(file:))
+        if endpoint == nil || new.tunnel != settings.tunnel || newKey != key {
+            try replaceTunnel(new, newKey)
+            log.info("tunnel moved", metadata: ["tunnel": "\(Self.mode(new).uri)"])
+            // What was said of the old one.
+            trouble = nil
+        }
+        settings.tunnel = new.tunnel
+        settings.tunnelKey = new.tunnelKey
+        key = newKey
+    }
+
+    /// Ends the tunnel once there is the new one. Where the two cannot be at once, the old one goes first, and comes
+    /// back if the new one cannot be had.
+    private func replaceTunnel(_ new: Settings, _ newKey: TunnelKey?) throws {
         let end = SessionEnd(.shutdown, "the tunnel moves, or has a new key")
-        if Self.mode(new).excludes(mode) {
-            endpoint?.close(end)
-            endpoint = nil
-            do {
-                endpoint = try startTunnel(new, newKey)
-            } catch {
-                endpoint = try? startTunnel(settings, key)
-                throw error
-            }
-        } else {
+        guard Self.mode(new).excludes(mode) else {
             let next = try startTunnel(new, newKey)
             endpoint?.close(end)
-            endpoint = next
+            return endpoint = next
         }
-        // What was said of the old one.
-        trouble = nil
+        endpoint?.close(end)
+        endpoint = nil
+        do {
+            endpoint = try startTunnel(new, newKey)
+        } catch {
+            endpoint = try? startTunnel(settings, key)
+            throw error
+        }
     }
 
     private func startTunnel(

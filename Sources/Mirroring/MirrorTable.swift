@@ -296,10 +296,11 @@ final class MirrorTable {
             return report(entry, .covered, cover.map { "by \($0.endpoint)" } ?? "")
         }
         var failure: (state: MirrorState, reason: String)?
+        let mayDisplace = entry.displacement.isDue(side.loop.now)
         for socket in wanted where !entry.sockets.contains(where: { $0.planned == socket }) {
             let narrower = inTheWay(of: socket, among: order, except: entry)
-            guard narrower.isEmpty || entry.displacement.isDue(side.loop.now) else {
-                failure = (entry.state, entry.reason)
+            guard narrower.isEmpty || mayDisplace else {
+                failure = failure ?? (entry.state, entry.reason)
                 continue
             }
             for other in narrower { other.closeSockets { !socket.covers($0) } }

@@ -103,6 +103,11 @@ extension EndToEnd {
                 }
                 #expect(try lab.status().tunnel == "unix://\(lab.tunnelPath)")
                 #expect(lab.echoes(.host, 9000))
+                // Switching off never fails.
+                try Data(elsewhere.replacing("true", with: "false").utf8).write(
+                    to: URL(filePath: lab.settingsPath), options: .atomic)
+                try lab.wait("the mirror to close") { !lab.echoes(.host, 9000) }
+                #expect(try lab.status().enabled == false && lab.status().settingsError != nil)
                 holder.stop()
                 try write()
                 try lab.wait("the tunnel to move") {
@@ -121,6 +126,42 @@ extension EndToEnd {
                     try lab.status().settingsError?.contains("no-key") == true
                 }
                 #expect(lab.echoes(.host, 9000))
+                try lab.sh(.host, "\(Lab.programPath) disable --settings \(lab.settingsPath)")
+                try lab.wait("the mirror to close") { !lab.echoes(.host, 9000) }
+            }
+        }
+
+        /// As on a file system whose server is gone.
+        @Test(.enabled(if: !Sanitizer.isOn, "preloads a library of its own"))
+        func `a settings file that cannot be looked at does not keep the helper from its end`()
+            throws
+        {
+            try Lab.with(start: false) { lab in
+                let (hang, library) = ("\(lab.directory)/hang", "\(lab.directory)/hang.so")
+                let source = """
+                    #define _GNU_SOURCE
+                    #include <dlfcn.h>
+                    #include <string.h>
+                    #include <sys/syscall.h>
+                    int access(const char *, int);
+                    unsigned sleep(unsigned);
+                    long syscall(long n, long a, long b, long c, long d, long e, long f) {
+                        static long (*next)(long, long, long, long, long, long, long);
+                        if (!next) next = dlsym(RTLD_NEXT, "syscall");
+                        if (n == SYS_statx && strstr((char *)b, "settings.yaml") && !access("\(hang)", 0)) sleep(60);
+                        return next(n, a, b, c, d, e, f);
+                    }
+                    """
+                try Data(source.utf8).write(to: URL(filePath: "\(lab.directory)/hang.c"))
+                _ = try Lab.shell(
+                    "$(command -v cc || command -v clang) -shared -fPIC -o \(library) \(lab.directory)/hang.c"
+                )
+                try lab.startHelper("export LD_PRELOAD=\(library); exec")
+                try lab.sh(.host, "touch \(hang)")
+                usleep(700_000)
+                lab.helper.signal(SIGTERM)
+                #expect(try lab.helper.wait(within: 5).code == 0)
+                #expect(!FileManager.default.fileExists(atPath: lab.controlPath))
             }
         }
 

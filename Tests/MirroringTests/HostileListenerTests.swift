@@ -163,6 +163,27 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         #expect(unseen == nil && rig.states() == ["active": 1, "covered": 1])
     }
 
+    @Test func `a mirror of two sockets says which is in conflict, whatever the other displaces`()
+        throws
+    {
+        let rig = try Rig()
+        defer { rig.close() }
+        let holder = try Socket.boundUDP(to: loopback(1, 17_317), isV6Only: false) { _ in }
+        rig.advertise(1, Endpoint(.loopbackV6, 17_317), kind: 2)
+        rig.loop.runOnce()
+        #expect(rig.states() == ["active": 1])
+        // Guests' mirrors are of loopback: this one is 127.0.0.1 and ::1.
+        rig.advertise(2, Endpoint(.anyV6, 17_317), kind: 2)
+        for _ in 0..<3 {
+            rig.loop.runOnce()
+            #expect(rig.states() == ["conflict": 1, "covered": 1])
+            let row = try #require(rig.side.ports().first { $0.state == .conflict })
+            #expect(row.reason == "127.0.0.1:17317 is in use" && row.mirrors.count == 1)
+            rig.side.mirrors.retry()
+        }
+        withExtendedLifetime(holder.descriptor) {}
+    }
+
     @Test func `attempts at the cost of others come at growing intervals, and never stop`() {
         var displacement = Displacement()
         var (now, attempts) = (UInt64(0), [UInt64]())
