@@ -73,7 +73,6 @@ final class HostSide {
     /// - Returns: Whether something still waits that would keep the process from its end.
     /// - Throws: When it cannot begin, for want of descriptors or threads; everything is closed then.
     func run() throws -> Bool {
-        defer { loop.close() }
         do {
             try watcher.start()
             if options.isSandboxed { log.note(Sandbox.confineThread()) }
@@ -91,6 +90,7 @@ final class HostSide {
             ServiceManager.ready()
         } catch {
             stop()
+            loop.close()
             throw error
         }
         loop.run()

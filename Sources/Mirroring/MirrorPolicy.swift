@@ -79,8 +79,8 @@ public struct MirrorPolicy: Equatable, Sendable {
         self.udpIdle = udpIdle
     }
 
-    /// Whether `other` says the same of every mirror and offer.
-    func differsInIdleOnly(from other: MirrorPolicy) -> Bool {
+    /// Whether `other` says the same of every mirror and offer: they differ in the idle time at most.
+    func decidesTheSame(as other: MirrorPolicy) -> Bool {
         var same = self
         same.udpIdle = other.udpIdle
         return same == other

@@ -46,7 +46,6 @@ final class Offers {
     private var queue = Deque<Offer>()
     private var withdrawn = Deque<ListenerID>()
     private var pace: TokenBucket
-    private static let (paceBurst, pacePerSecond) = (UInt64(36_000), UInt64(400))
     /// Whether the watcher's first scan is in, and whether SYNC followed the set in this session.
     private var isComplete = false
     private var isSynced = false
@@ -54,8 +53,7 @@ final class Offers {
 
     init(side: Side) {
         self.side = side
-        pace = TokenBucket(
-            burst: Self.paceBurst, perSecond: Self.pacePerSecond, now: side.loop.now)
+        pace = Self.fullPace(now: side.loop.now)
     }
 
     var all: [Offer] { Array(offers.values) }
@@ -184,8 +182,11 @@ final class Offers {
         byNumber = [:]
         queue.removeAll()
         withdrawn.removeAll()
-        pace = TokenBucket(
-            burst: Self.paceBurst, perSecond: Self.pacePerSecond, now: side.loop.now)
+        pace = Self.fullPace(now: side.loop.now)
+    }
+
+    private static func fullPace(now: UInt64) -> TokenBucket {
+        TokenBucket(burst: 36_000, perSecond: 400, now: now)
     }
 
     /// Whether one more frame about listeners or mirrors may be sent now; it counts as sent.

@@ -165,10 +165,10 @@ public final class Side {
 
     /// The settings changed. Flows of a direction that is switched off are reset.
     public func setPolicy(_ policy: MirrorPolicy) {
-        let isOfFlowsOnly = policy.differsInIdleOnly(from: self.policy)
+        let decidesTheSame = policy.decidesTheSame(as: self.policy)
         self.policy = policy
-        // What a flow's idle time is decides about no mirror, and a peer can change it twenty times a second.
-        if isOfFlowsOnly { return }
+        // A flow's idle time decides about no mirror, and a peer can change it twenty times a second.
+        if decidesTheSame { return }
         if policy.mirrorsDisabled != nil { flows.abort(.disabled) { $0.info.direction == inward } }
         if policy.offersDisabled != nil { flows.abort(.disabled) { $0.info.direction != inward } }
         mirrors.settleAll()
