@@ -82,27 +82,39 @@ def ask(sock, token, size, arguments):
     )
 
 
+def take_input():
+    """A frame of standard input; one of no bytes says that there is no more. None without a terminal to read."""
+    try:
+        data = os.read(0, 32768)
+    except OSError:  # in the background
+        return None
+    return struct.pack("<I", len(data)) + data
+
+
 def join(sock):
-    """Joins standard input and output to the command; returns its exit code."""
-    sources = [sock, 0]
+    """Joins standard input and output to the command; returns its exit code.
+
+    Never waits for the guest to take input without taking its output: the command may wait for that.
+    """
+    unsent, has_ended = b"", False
     while True:
-        for source in select.select(sources, [], [])[0]:
-            if source == 0:
-                try:
-                    data = os.read(0, 32768)
-                except OSError:  # in the background, without a terminal to read
-                    sources.remove(0)
-                    continue
-                # A frame of none says that there is no more.
-                sock.sendall(struct.pack("<I", len(data)) + data)
-                if not data:
-                    sources.remove(0)
-                continue
+        wanted = [sock] if unsent or has_ended else [sock, 0]
+        readable, writable, _ = select.select(wanted, [sock] if unsent else [], [])
+        if sock in readable:
             kind, length = struct.unpack("<BI", receive(sock, 5))
             data = receive(sock, length)
             if kind == 3:
                 return struct.unpack("<I", data)[0]
             write_all(kind, data)
+        if writable:
+            try:
+                unsent = unsent[sock.send(unsent, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                pass
+        elif 0 in readable:
+            frame = take_input()
+            has_ended = frame is None or len(frame) == 4
+            unsent = frame or b""
 
 
 def run(place, arguments):

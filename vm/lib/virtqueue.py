@@ -1,6 +1,11 @@
 """A guest's memory and its virtqueues (split rings), as a vhost-user device sees them.
 
 The guest is not trusted: whatever makes no sense in its rings raises BadRing.
+
+The guest reads the used ring's index while it is written here, so that one is stored whole, through a view of
+16-bit numbers: struct.pack_into clears its target first, and a guest that reads the zero in between finds the ring
+broken. All these numbers are little-endian, as every machine is that runs this.
+
 Specification: virtio 1.2 §2.7.
 """
 import mmap
@@ -65,11 +70,13 @@ class Queue:
         self.descriptors = memory.slice(descriptors, 16 * self.size, True)
         self.used = memory.slice(used, 6 + 8 * self.size, True)
         self.available = memory.slice(available, 6 + 2 * self.size, True)
-        self.used_index = struct.unpack_from("<H", self.used, 2)[0]
+        self.shared_index = self.used[2:4].cast("H")
+        self.offered_index = self.available[2:4].cast("H")
+        self.used_index = self.shared_index[0]
 
     @property
     def has_more(self):
-        return self.is_on and self.addresses is not None and struct.unpack_from("<H", self.available, 2)[0] != self.last
+        return self.is_on and self.addresses is not None and self.offered_index[0] != self.last
 
     def pop(self, memory):
         """The next chain: its head, and its buffers as views."""
@@ -93,7 +100,7 @@ class Queue:
     def push(self, head, length):
         struct.pack_into("<II", self.used, 4 + 8 * (self.used_index % self.size), head, length)
         self.used_index = (self.used_index + 1) & 0xFFFF
-        struct.pack_into("<H", self.used, 2, self.used_index)
+        self.shared_index[0] = self.used_index
 
     def notify(self):
         # Always: whether the guest asked not to be told can only be read behind a memory barrier, which

@@ -64,6 +64,20 @@ extension EndToEndInVM {
             #expect(counted.output == "5\n" && counted.code == 0)
         }
 
+        @Test func `commands that answer at length before they take their input, four at once`()
+            throws
+        {
+            let running = try (0..<4).map { _ in
+                try vm.start(
+                    "head -c 12000000 /dev/zero | \(VirtualMachine.exec) sh -c '"
+                        + "head -c 3000000 /dev/zero; wc -c >&2' | wc -c")
+            }
+            for command in running {
+                let outcome = try command.wait(within: 30)
+                #expect(outcome.output == "12000000\n3000000\n")
+            }
+        }
+
         @Test func `a port nobody listens on is refused at once`() throws {
             let start = Date()
             let outcome = try vm.host(
