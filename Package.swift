@@ -39,6 +39,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 let package = Package(
     name: "twinport",
     products: [
+        .library(name: "Twinport", targets: ["TwinportKit", "TwinportModel"]),
         .executable(name: "twinport", targets: ["twinport"]),
         .executable(name: "twinport-agent", targets: ["twinport-agent"]),
     ],
@@ -49,6 +50,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        // Only for `swift package generate-documentation`.
+        .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
         // Of the benchmarks' load generator only.
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
@@ -59,14 +62,15 @@ let package = Package(
         .target(name: "CKernel"),
 
         // Pure: no I/O, no loop, no Foundation.
-        library("Addresses"),
-        library("Wire", ["Addresses"]),
+        library("TwinportModel"),
+        library("Wire", ["TwinportModel"]),
+        library("Reports", ["TwinportModel"]),
 
         // The machine room: the system's calls, loop, descriptors, what listens.
         library("Posix", ["CKernel"]),
-        library("EventLoop", ["CLibuv"]),
-        library("Sockets", ["Addresses", "CKernel", "EventLoop", "Posix"]),
-        library("Listeners", ["Addresses", "CKernel", "EventLoop", "Posix", "Sockets"]),
+        library("EventLoop", ["CKernel", "CLibuv", "Posix"]),
+        library("Sockets", ["TwinportModel", "CKernel", "Posix"]),
+        library("Listeners", ["TwinportModel", "EventLoop", "Posix", "Sockets"]),
 
         // The TCP tunnel's encryption. No I/O but its key file.
         library("Noise", ["Posix", crypto]),
@@ -74,47 +78,56 @@ let package = Package(
         // The work: one session over one transport, mirrors and flows on top of it.
         library(
             "Tunnel",
-            ["Addresses", "EventLoop", "Noise", "Posix", "Sockets", "Wire", deque, logging]),
+            ["TwinportModel", "EventLoop", "Noise", "Posix", "Sockets", "Wire", deque]),
         library(
             "Mirroring",
             [
-                "Addresses", "EventLoop", "Listeners", "Posix", "Sockets", "Tunnel", "Wire", deque,
+                "TwinportModel", "EventLoop", "Listeners", "Posix", "Sockets", "Tunnel", "Wire",
+                deque,
                 logging,
             ]),
 
-        // What people touch.
-        library("Settings", ["Addresses", "Posix", yams]),
-        library("LogLines", ["Posix", logging]),
-        library("Control", ["Posix", "Sockets"] + nio),
+        // The public product: one machine's part, for any Swift program.
+        library(
+            "TwinportKit",
+            [
+                "EventLoop", "Listeners", "Mirroring", "Noise", "Posix", "Sockets", "Tunnel",
+                "TwinportModel", "Wire", logging,
+            ]),
 
-        // The two sides, and their command lines.
+        // What people touch.
+        library("Settings", ["TwinportModel", "Posix", yams]),
+        library(
+            "ProgramSupport",
+            ["EventLoop", "Listeners", "Posix", "Sockets", "TwinportModel", logging]),
+        library("Control", ["Posix", "Reports", "Sockets", "TwinportModel"] + nio),
+        library("AgentControl", ["EventLoop", "Posix", "Reports", "Sockets"]),
+
+        // What belongs to a process around its node, and the command lines.
         library(
             "HostHelper",
             [
-                "Addresses", "Control", "EventLoop", "Listeners", "LogLines", "Mirroring", "Noise",
-                "Posix",
-                "Settings",
-                "Sockets", "Tunnel", "Wire", logging,
+                "Control", "EventLoop", "Listeners", "Noise", "Posix", "ProgramSupport", "Reports",
+                "Settings", "Sockets", "Tunnel", "TwinportKit", "TwinportModel", logging,
             ]),
         library(
             "GuestAgent",
             [
-                "Addresses", "EventLoop", "Listeners", "LogLines", "Mirroring", "Noise", "Posix",
-                "Sockets", "Tunnel", "Wire", logging,
+                "AgentControl", "EventLoop", "Listeners", "Noise", "Posix", "ProgramSupport",
+                "Reports", "TwinportKit", "TwinportModel", logging,
             ]),
         .executableTarget(
             name: "twinport",
             dependencies: [
-                "Addresses", "Control", "HostHelper", "LogLines", "Posix", "Settings",
-                argumentParser,
-                logging,
+                "Control", "HostHelper", "Listeners", "Noise", "Posix", "ProgramSupport", "Reports",
+                "Settings", "TwinportKit", "TwinportModel", argumentParser, logging,
             ],
             swiftSettings: strict),
         .executableTarget(
             name: "twinport-agent",
             dependencies: [
-                "Addresses", "GuestAgent", "LogLines", "Noise", "Posix", "Tunnel", argumentParser,
-                logging,
+                "AgentControl", "GuestAgent", "Listeners", "Noise", "Posix", "ProgramSupport",
+                "Reports", "TwinportKit", "TwinportModel", argumentParser, logging,
             ],
             swiftSettings: strict),
 
@@ -122,35 +135,54 @@ let package = Package(
         .executableTarget(
             name: "twinport-load",
             dependencies: [
-                "Addresses", "EventLoop", "Posix", "Sockets", argumentParser, histogram,
+                "TwinportModel", "EventLoop", "Posix", "Sockets", argumentParser, histogram,
             ],
             path: "benchmarks/load", swiftSettings: strict),
 
+        // Both roles in one program, with nothing but the public product; Tests/run runs it.
+        .executableTarget(
+            name: "twinport-example", dependencies: ["TwinportKit", "TwinportModel"],
+            path: "docs/example"),
+
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testing),
-        tests("AddressesTests", ["Addresses", "TestSupport"]),
-        tests("EventLoopTests", ["EventLoop"]),
+        tests("TwinportModelTests", ["TwinportModel", "TestSupport"]),
+        tests("EventLoopTests", ["EventLoop", "Posix"]),
         tests("PosixTests", ["Posix"]),
-        tests("ListenersTests", ["Addresses", "Listeners", "TestSupport"]),
+        tests("SocketsTests", ["TwinportModel", "EventLoop", "Posix", "Sockets", "TestSupport"]),
+        tests(
+            "ListenersTests",
+            ["TwinportModel", "EventLoop", "Listeners", "Posix", "Sockets", "TestSupport"]),
         tests(
             "MirroringTests",
             [
-                "Addresses", "EventLoop", "Listeners", "Mirroring", "Posix", "Sockets",
+                "TwinportModel", "EventLoop", "Listeners", "Mirroring", "Posix", "Sockets",
                 "TestSupport", "Tunnel", "Wire", logging,
             ]),
         tests("NoiseTests", ["Noise"]),
-        tests("SettingsTests", ["Addresses", "Settings", "TestSupport"]),
-        tests("ControlTests", ["Control", "TestSupport"]),
-        tests("LogLinesTests", ["LogLines"]),
-        tests("WireTests", ["Addresses", "TestSupport", "Wire"]),
+        tests("TwinportKitTests", ["EventLoop", "TwinportKit", "TwinportModel", logging]),
+        tests("SettingsTests", ["TwinportModel", "Settings", "TestSupport"]),
+        tests("ReportsTests", ["Reports", "Settings", "TwinportModel"]),
+        tests("ControlTests", ["Control", "EventLoop", "Reports", "TestSupport", "TwinportModel"]),
+        tests(
+            "AgentControlTests",
+            ["AgentControl", "EventLoop", "Posix", "Reports", "TestSupport", "TwinportModel"]),
+        tests("ProgramSupportTests", ["EventLoop", "Posix", "ProgramSupport", logging]),
+        tests("WireTests", ["TwinportModel", "TestSupport", "Wire"]),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["Control"], exclude: ["Programs"],
+            name: "EndToEndTests", dependencies: ["Reports", "TestSupport"], exclude: ["Programs"],
             swiftSettings: testing),
         tests(
             "TunnelTests",
             [
-                "Addresses", "EventLoop", "Noise", "Posix", "Sockets", "TestSupport", "Tunnel",
+                "TwinportModel", "EventLoop", "Noise", "Posix", "Sockets", "TestSupport", "Tunnel",
                 "Wire",
             ]),
     ],
     swiftLanguageModes: [.v6]
 )
+
+// A sanitizer's build of the unit tests alone: Tests/run makes two of them, and an hour is short.
+if Context.environment["TWINPORT_UNIT_TESTS_ONLY"] != nil {
+    let others: Set = ["EndToEndTests", "twinport-load", "twinport-example"]
+    package.targets.removeAll { others.contains($0.name) }
+}

@@ -1,15 +1,15 @@
 /// Collects one control frame. Kept and reused, so that writing a frame allocates nothing.
-public struct ByteWriter: Sendable {
+package struct ByteWriter: Sendable {
     /// The frames written so far.
-    public private(set) var bytes: [UInt8] = []
+    package private(set) var bytes: [UInt8] = []
 
     /// Makes an empty writer.
-    public init() {
+    package init() {
         bytes.reserveCapacity(512)
     }
 
     /// Forgets the frames, keeps the memory.
-    public mutating func clear() {
+    package mutating func clear() {
         bytes.removeAll(keepingCapacity: true)
     }
 

@@ -12,8 +12,8 @@
 // specification; the raw values and limits here are the same as there.
 
 /// What a frame says. Raw values from 0x80 up are reserved for extensions that old peers may skip.
-public enum FrameType: UInt8, Sendable, CaseIterable {
-    /// Who is there, what versions and limits it has. The first frame each way.
+@usableFromInline package enum FrameType: UInt8, Sendable, CaseIterable {
+    /// The sender's versions, limits and names. The first frame each way.
     case hello = 0x01
     /// One listener of the sender.
     case listener = 0x02
@@ -47,46 +47,56 @@ public enum FrameType: UInt8, Sendable, CaseIterable {
     case pong = 0x21
     /// The session ends, and why.
     case goAway = 0x22
+    /// The answers of a UDP stream come from another port than the one that was asked.
+    case moved = 0x80
+    /// The listener's application wants a dead client of this TCP stream to be noticed.
+    case keepAlive = 0x81
+    /// One urgent byte, at its place among the bytes of DATA.
+    case urgent = 0x82
+    /// A socket of the sender that no mirror can stand for, and why. For the report; old peers skip it.
+    case oddSocket = 0x84
+    /// How many datagrams the sender of this has taken since the session began.
+    case taken = 0x88
 }
 
 /// The first eight bytes of a frame.
-public struct FrameHeader: Hashable, Sendable {
+@usableFromInline package struct FrameHeader: Hashable, Sendable {
     /// How many bytes a header takes.
-    public static let size = 8
+    @inlinable package static var size: Int { 8 }
     /// The most bytes a DATA frame carries.
-    public static let maxData = 262_144
+    @inlinable package static var maxData: Int { 262_144 }
     /// The most bytes any other frame carries.
-    public static let maxControl = 65_535
+    @inlinable package static var maxControl: Int { 65_535 }
 
     /// The type as sent, known or not.
-    public var rawType: UInt8
+    @usableFromInline package var rawType: UInt8
     /// How many payload bytes follow.
-    public var length: Int
+    @usableFromInline package var length: Int
     /// The stream as sent, 0 for the session.
-    public var stream: UInt32
+    @usableFromInline package var stream: UInt32
 
     /// Builds a header. `length` is below 2^24.
-    public init(_ type: FrameType, length: Int, stream: UInt32 = 0) {
+    @inlinable package init(_ type: FrameType, length: Int, stream: UInt32 = 0) {
         self.init(rawType: type.rawValue, length: length, stream: stream)
     }
 
     /// Builds a header of any type. `length` is below 2^24.
-    public init(rawType: UInt8, length: Int, stream: UInt32) {
+    @inlinable package init(rawType: UInt8, length: Int, stream: UInt32) {
         self.rawType = rawType
         self.length = length
         self.stream = stream
     }
 
     /// The type, if this version knows it.
-    public var type: FrameType? { FrameType(rawValue: rawType) }
+    @inlinable package var type: FrameType? { FrameType(rawValue: rawType) }
 
     /// The eight bytes as one little-endian number, ready to be stored.
-    public var packed: UInt64 {
+    @inlinable package var packed: UInt64 {
         UInt64(rawType) | UInt64(truncatingIfNeeded: length) << 8 | UInt64(stream) << 32
     }
 
     /// Reads the eight bytes as one little-endian number.
-    public init(packed: UInt64) {
+    @inlinable package init(packed: UInt64) {
         rawType = UInt8(truncatingIfNeeded: packed)
         length = Int(truncatingIfNeeded: packed >> 8 & 0xff_ffff)
         stream = UInt32(truncatingIfNeeded: packed >> 32)

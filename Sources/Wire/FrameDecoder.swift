@@ -4,9 +4,9 @@
 /// Control frames come out whole. DATA comes out as its bytes arrive, so that a 256 KiB frame is never
 /// collected first. Unknown types from 0x80 up are skipped. Lengths are checked against the type's limit
 /// before anything else is done with a frame.
-public struct FrameDecoder: Sendable {
+package struct FrameDecoder: Sendable {
     /// What the next bytes are.
-    public enum Step: Equatable, Sendable {
+    package enum Step: Equatable, Sendable {
         /// More bytes are needed.
         case incomplete
         /// A whole frame other than DATA; the payload as positions in the given bytes.
@@ -19,15 +19,15 @@ public struct FrameDecoder: Sendable {
     private var dataLeft = 0
     private var skipLeft = 0
     /// How many frames of unknown types were skipped so far, modulo 2^64.
-    public private(set) var skipped: UInt64 = 0
+    package private(set) var skipped: UInt64 = 0
 
     /// Starts at a frame's first byte.
-    public init() {}
+    package init() {}
 
     /// Takes the next step from `bytes[position...]` and moves `position` past what it used.
     ///
     /// - Throws: ``WireError`` for frames that are too long, unknown or empty where they must not be.
-    public mutating func next(
+    package mutating func next(
         in bytes: Span<UInt8>, from position: inout Int
     ) throws(WireError) -> Step {
         while true {

@@ -1,37 +1,44 @@
-public import Addresses
+package import TwinportModel
 
 // What the two sides tell each other about listeners and mirrors.
 
 /// The number of a listener in one session, given by the side that has it, never used twice.
-public struct ListenerID: Hashable, Sendable {
+package struct ListenerID: Hashable, Sendable {
     /// The number as sent.
-    public let rawValue: UInt32
+    package let rawValue: UInt32
     /// Wraps a number.
-    public init(rawValue: UInt32) { self.rawValue = rawValue }
+    package init(rawValue: UInt32) { self.rawValue = rawValue }
 }
 
-/// LISTENER: one listening socket of the sender.
-public struct ListenerMessage: Equatable, Sendable {
+/// LISTENER: one listening socket of the sender. ODD_SOCKET: one that only looks like a listener.
+package struct ListenerMessage: Equatable, Sendable {
     /// Its number.
-    public var id: ListenerID
+    package var id: ListenerID
     /// What kind of socket it is; 1 is TCP, 2 UDP, others cannot be carried and are named for the report.
-    public var kind: UInt8
+    package var kind: UInt8
     /// For `[::]`: whether IPv4 clients are refused.
-    public var isV6Only: Bool
+    package var isV6Only: Bool
+    /// Whether its mirrors may be bound on loopback at most.
+    package var isLoopbackOnly: Bool
     /// Where it is bound.
-    public var endpoint: Endpoint
-    /// Who owns it.
-    public var uid: UInt32
+    package var endpoint: Endpoint
+    /// The user that owns it.
+    package var uid: UInt32
     /// The process behind it as `pid/command`, or empty.
-    public var owner: String
+    package var owner: String
     /// The container of that process as `id/name`, either of which may be empty; empty outside of containers.
-    public var container: String
+    package var container: String
+    /// For UDP: whether its socket lets others bind its address.
+    package var sharesPort = false
+    /// Why no mirror can stand for it, in words; empty: one can, as far as the sender knows.
+    package var obstacle = ""
 
     /// Describes a listener.
-    public init(
-        id: ListenerID, kind: UInt8, isV6Only: Bool, endpoint: Endpoint, uid: UInt32, owner: String,
-        container: String
+    package init(
+        id: ListenerID, kind: UInt8, isV6Only: Bool, isLoopbackOnly: Bool = false,
+        endpoint: Endpoint, uid: UInt32, owner: String, container: String
     ) {
+        self.isLoopbackOnly = isLoopbackOnly
         self.id = id
         self.kind = kind
         self.isV6Only = isV6Only
@@ -42,85 +49,56 @@ public struct ListenerMessage: Equatable, Sendable {
     }
 
     /// Adds the frame to `writer`.
-    public func write(to writer: inout ByteWriter) {
-        writer.frame(.listener) { writer in
+    package func write(to writer: inout ByteWriter) {
+        writer.frame(obstacle.isEmpty ? .listener : .oddSocket) { writer in
             writer.integer(id.rawValue)
             writer.integer(kind)
-            writer.integer(UInt8(isV6Only ? 1 : 0))
+            writer.integer(
+                UInt8((isV6Only ? 1 : 0) | (isLoopbackOnly ? 2 : 0) | (sharesPort ? 4 : 0)))
             writer.endpoint(endpoint)
             writer.integer(uid)
             writer.text(owner)
             writer.text(container)
+            if !obstacle.isEmpty { writer.text(obstacle) }
         }
     }
 
-    /// Reads a payload.
-    public init(_ bytes: Span<UInt8>, _ payload: Range<Int>) throws(WireError) {
-        var reader = ByteReader(.listener, payload)
+    /// Reads a payload of LISTENER or ODD_SOCKET.
+    package init(
+        _ type: FrameType, _ bytes: Span<UInt8>, _ payload: Range<Int>
+    ) throws(WireError) {
+        var reader = ByteReader(type, payload)
         id = ListenerID(rawValue: try reader.u32(bytes))
         kind = try reader.u8(bytes)
-        isV6Only = try reader.u8(bytes) & 1 == 1
-        endpoint = try reader.endpoint(.listener, bytes)
+        let flags = try reader.u8(bytes)
+        isV6Only = flags & 1 != 0
+        isLoopbackOnly = flags & 2 != 0
+        sharesPort = flags & 4 != 0
+        endpoint = try reader.endpoint(type, bytes)
         uid = try reader.u32(bytes)
         owner = try reader.text(bytes)
         container = try reader.text(bytes)
+        if type == .oddSocket {
+            obstacle = try reader.text(bytes)
+            if obstacle.isEmpty { throw .badValue(type, "obstacle") }
+        }
         try reader.finish()
     }
 }
 
-/// How a listener's mirror fares (docs/behaviour.md). Raw values go over the wire.
-public enum MirrorState: UInt8, Sendable, CaseIterable {
-    /// The mirror accepts.
-    case active = 1
-    /// Not decided yet.
-    case pending = 2
-    /// Another socket holds the address.
-    case conflict = 3
-    /// The kernel wants a privilege.
-    case denied = 4
-    /// The address does not exist on this machine.
-    case unavailable = 5
-    /// A wildcard mirror on the same port serves it.
-    case covered = 6
-    /// A rule leaves it out.
-    case ignored = 7
-    /// Cannot be mirrored.
-    case unsupported = 8
-    /// There are too many.
-    case limit = 9
-    /// Host networking, or this direction, is switched off.
-    case disabled = 10
-
-    /// The word used in status, events and logs.
-    public var name: String {
-        switch self {
-        case .active: "active"
-        case .pending: "pending"
-        case .conflict: "conflict"
-        case .denied: "denied"
-        case .unavailable: "unavailable"
-        case .covered: "covered"
-        case .ignored: "ignored"
-        case .unsupported: "unsupported"
-        case .limit: "limit"
-        case .disabled: "disabled"
-        }
-    }
-}
-
 /// MIRROR: how the mirror of one of the receiver's listeners fares. Sent again whenever that changes.
-public struct MirrorMessage: Equatable, Sendable {
+package struct MirrorMessage: Equatable, Sendable {
     /// The receiver's listener.
-    public var id: ListenerID
+    package var id: ListenerID
     /// The state.
-    public var state: MirrorState
+    package var state: MirrorState
     /// Why, in words; may be empty.
-    public var reason: String
+    package var reason: String
     /// The mirror's addresses, empty unless something is bound.
-    public var addresses: [Endpoint]
+    package var addresses: [Endpoint]
 
     /// Describes a mirror.
-    public init(id: ListenerID, state: MirrorState, reason: String, addresses: [Endpoint]) {
+    package init(id: ListenerID, state: MirrorState, reason: String, addresses: [Endpoint]) {
         self.id = id
         self.state = state
         self.reason = reason
@@ -128,7 +106,7 @@ public struct MirrorMessage: Equatable, Sendable {
     }
 
     /// Adds the frame to `writer`.
-    public func write(to writer: inout ByteWriter) {
+    package func write(to writer: inout ByteWriter) {
         writer.frame(.mirror) { writer in
             writer.integer(id.rawValue)
             writer.integer(state.rawValue)
@@ -139,7 +117,7 @@ public struct MirrorMessage: Equatable, Sendable {
     }
 
     /// Reads a payload.
-    public init(_ bytes: Span<UInt8>, _ payload: Range<Int>) throws(WireError) {
+    package init(_ bytes: Span<UInt8>, _ payload: Range<Int>) throws(WireError) {
         var reader = ByteReader(.mirror, payload)
         id = ListenerID(rawValue: try reader.u32(bytes))
         guard let state = MirrorState(rawValue: try reader.u8(bytes)) else {
@@ -159,41 +137,45 @@ public struct MirrorMessage: Equatable, Sendable {
 ///
 /// What is read keeps within what settings can say: no idle time below a second, no time above a day, a
 /// scan every 5 ms to 60 s. A host cannot make its guest spin, or count past a number's end.
-public struct PolicyMessage: Equatable, Sendable {
+package struct PolicyMessage: Equatable, Sendable {
     private static let day: UInt64 = 86_400_000
     private static let shortestIdle: UInt64 = 1_000
     private static let shortestScan: UInt64 = 5
     private static let longestScan: UInt64 = 60_000
 
     /// After how many idle milliseconds a UDP flow ends.
-    public var udpIdle: UInt64
+    package var udpIdle: UInt64
     /// How old a UDP socket on an ephemeral port must be, in milliseconds; nil: never a listener.
-    public var udpEphemeralAfter: UInt64?
+    package var udpEphemeralAfter: UInt64?
     /// A fixed interval between scans in milliseconds; nil: the watcher adapts.
-    public var scanInterval: UInt64?
+    package var scanInterval: UInt64?
     /// Whether kernel hints may be used to notice listeners sooner.
-    public var usesHints: Bool
+    package var usesHints: Bool
+    /// Which address the guest's servers see of clients that are not on loopback.
+    package var clientAddress: ClientAddress
 
     /// Describes the defaults.
-    public init() {
+    package init() {
         udpIdle = 300_000
         udpEphemeralAfter = 2_000
         scanInterval = nil
         usesHints = true
+        clientAddress = .real
     }
 
     /// Adds the frame to `writer`.
-    public func write(to writer: inout ByteWriter) {
+    package func write(to writer: inout ByteWriter) {
         writer.frame(.policy) { writer in
             writer.integer(udpIdle)
             writer.integer(udpEphemeralAfter ?? .max)
             writer.integer(scanInterval ?? 0)
             writer.integer(UInt8(usesHints ? 1 : 0))
+            writer.integer(clientAddress.number)
         }
     }
 
     /// Reads a payload. Fields that later versions add at the end are passed over.
-    public init(_ bytes: Span<UInt8>, _ payload: Range<Int>) throws(WireError) {
+    package init(_ bytes: Span<UInt8>, _ payload: Range<Int>) throws(WireError) {
         var reader = ByteReader(.policy, payload)
         udpIdle = min(max(try reader.u64(bytes), Self.shortestIdle), Self.day)
         let after = try reader.u64(bytes)
@@ -202,6 +184,28 @@ public struct PolicyMessage: Equatable, Sendable {
         scanInterval =
             interval == 0 ? nil : min(max(interval, Self.shortestScan), Self.longestScan)
         usesHints = try reader.u8(bytes) & 1 == 1
+        // A host that does not know the setting says nothing of it.
+        clientAddress = reader.isAtEnd ? .real : ClientAddress(number: try reader.u8(bytes))
+    }
+}
+
+extension ClientAddress {
+    /// POLICY's number for it.
+    fileprivate var number: UInt8 {
+        switch self {
+        case .real: 0
+        case .guest: 1
+        case .loopback: 2
+        }
+    }
+
+    /// Numbers that later versions add mean the default, which trusts nobody.
+    fileprivate init(number: UInt8) {
+        switch number {
+        case 1: self = .guest
+        case 2: self = .loopback
+        default: self = .real
+        }
     }
 }
 

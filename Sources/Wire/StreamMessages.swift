@@ -1,22 +1,22 @@
-public import Addresses
+package import TwinportModel
 
 // What the two sides tell each other about streams, and about the session as such.
 
 /// OPEN: a client came to a mirror.
-public struct OpenMessage: Equatable, Sendable {
+package struct OpenMessage: Equatable, Sendable {
     /// Which of the receiver's listeners it wants. The only thing that decides what is dialled.
-    public var listener: ListenerID
+    package var listener: ListenerID
     /// TCP or UDP; must be the listener's.
-    public var transport: TransportProtocol
+    package var transport: TransportProtocol
     /// How many bytes the receiver may send before the first WINDOW.
-    public var window: UInt32
-    /// Where the client called from, for reports.
-    public var client: Endpoint
+    package var window: UInt32
+    /// Where the client called from, for reports and for what the listener sees.
+    package var client: Endpoint
     /// Which address of the mirror it called, for reports and for the choice between IPv4 and IPv6.
-    public var dialled: Endpoint
+    package var dialled: Endpoint
 
     /// Describes a client.
-    public init(
+    package init(
         listener: ListenerID, transport: TransportProtocol, window: UInt32, client: Endpoint,
         dialled: Endpoint
     ) {
@@ -28,7 +28,7 @@ public struct OpenMessage: Equatable, Sendable {
     }
 
     /// Adds the frame to `writer`.
-    public func write(to writer: inout ByteWriter, stream: StreamID) {
+    package func write(to writer: inout ByteWriter, stream: StreamID) {
         writer.frame(.open, stream: stream.rawValue) { writer in
             writer.integer(listener.rawValue)
             writer.integer(transport.rawValue)
@@ -39,7 +39,7 @@ public struct OpenMessage: Equatable, Sendable {
     }
 
     /// Reads a payload.
-    public init(_ bytes: Span<UInt8>, _ payload: Range<Int>) throws(WireError) {
+    package init(_ bytes: Span<UInt8>, _ payload: Range<Int>) throws(WireError) {
         var reader = ByteReader(.open, payload)
         listener = ListenerID(rawValue: try reader.u32(bytes))
         guard let transport = TransportProtocol(rawValue: try reader.u8(bytes)) else {
@@ -54,7 +54,7 @@ public struct OpenMessage: Equatable, Sendable {
 }
 
 /// Why a stream ended, in REFUSED and RESET. Unknown codes read as ``other``.
-public enum ResetCode: UInt16, Error, Sendable {
+package enum ResetCode: UInt16, Error, Sendable {
     /// No reason given.
     case other = 0
     /// The application reset its connection, or closed it with data unread.
@@ -78,7 +78,7 @@ public enum ResetCode: UInt16, Error, Sendable {
 }
 
 /// Why a session ended, in GOAWAY. Unknown codes read as ``other``.
-public enum GoAwayCode: UInt16, Sendable {
+package enum GoAwayCode: UInt16, Sendable {
     /// No reason given.
     case other = 0
     /// The program is shutting down.
@@ -98,82 +98,108 @@ public enum GoAwayCode: UInt16, Sendable {
 }
 
 /// The small frames.
-public enum Frames {
+package enum Frames {
     /// LISTENER_GONE.
-    public static func writeGone(_ id: ListenerID, to writer: inout ByteWriter) {
+    package static func writeGone(_ id: ListenerID, to writer: inout ByteWriter) {
         writer.frame(.listenerGone) { $0.integer(id.rawValue) }
     }
 
     /// Reads LISTENER_GONE.
-    public static func gone(
+    package static func gone(
         _ bytes: Span<UInt8>, _ payload: Range<Int>
     ) throws(WireError) -> ListenerID {
         ListenerID(rawValue: try single(UInt32.self, .listenerGone, bytes, payload))
     }
 
-    /// SYNC, PING or PONG, which carry one number.
-    public static func writeNumber(
+    /// SYNC, PING, PONG or TAKEN, which carry one number.
+    package static func writeNumber(
         _ type: FrameType, _ number: UInt64, to writer: inout ByteWriter
     ) {
         writer.frame(type) { $0.integer(number) }
     }
 
-    /// Reads SYNC, PING or PONG.
-    public static func number(
+    /// Reads SYNC, PING, PONG or TAKEN.
+    package static func number(
         _ type: FrameType, _ bytes: Span<UInt8>, _ payload: Range<Int>
     ) throws(WireError) -> UInt64 {
         try single(UInt64.self, type, bytes, payload)
     }
 
     /// OPENED, with the window of the side that dialled.
-    public static func writeOpened(
+    package static func writeOpened(
         _ stream: StreamID, window: UInt32, to writer: inout ByteWriter
     ) {
         writer.frame(.opened, stream: stream.rawValue) { $0.integer(window) }
     }
 
     /// Reads OPENED.
-    public static func opened(
+    package static func opened(
         _ bytes: Span<UInt8>, _ payload: Range<Int>
     ) throws(WireError) -> UInt32 {
         try single(UInt32.self, .opened, bytes, payload)
     }
 
     /// REFUSED or RESET.
-    public static func writeEnd(
+    package static func writeEnd(
         _ type: FrameType, _ stream: StreamID, _ code: ResetCode, to writer: inout ByteWriter
     ) {
         writer.frame(type, stream: stream.rawValue) { $0.integer(code.rawValue) }
     }
 
     /// Reads REFUSED or RESET.
-    public static func end(
+    package static func end(
         _ type: FrameType, _ bytes: Span<UInt8>, _ payload: Range<Int>
     ) throws(WireError) -> ResetCode {
         ResetCode(rawValue: try single(UInt16.self, type, bytes, payload)) ?? .other
     }
 
     /// FIN.
-    public static func writeFin(_ stream: StreamID, to writer: inout ByteWriter) {
+    package static func writeFin(_ stream: StreamID, to writer: inout ByteWriter) {
         writer.frame(.fin, stream: stream.rawValue)
     }
 
     /// WINDOW: the receiver may send up to `offset` bytes, counted from the stream's first.
-    public static func writeWindow(
+    package static func writeWindow(
         _ stream: StreamID, offset: UInt64, to writer: inout ByteWriter
     ) {
         writer.frame(.window, stream: stream.rawValue) { $0.integer(offset) }
     }
 
     /// Reads WINDOW.
-    public static func window(
+    package static func window(
         _ bytes: Span<UInt8>, _ payload: Range<Int>
     ) throws(WireError) -> UInt64 {
         try single(UInt64.self, .window, bytes, payload)
     }
 
+    /// MOVED: the sender's datagrams on this stream come from `port` of the listener's address.
+    package static func writeMoved(_ stream: StreamID, port: UInt16, to writer: inout ByteWriter) {
+        writer.frame(.moved, stream: stream.rawValue) { $0.integer(port) }
+    }
+
+    /// Reads MOVED.
+    package static func moved(
+        _ bytes: Span<UInt8>, _ payload: Range<Int>
+    ) throws(WireError) -> UInt16 {
+        try single(UInt16.self, .moved, bytes, payload)
+    }
+
+    /// KEEPALIVE: after so many seconds of silence the client is to be probed.
+    package static func writeKeepAlive(
+        _ stream: StreamID, seconds: UInt16, to writer: inout ByteWriter
+    ) {
+        writer.frame(.keepAlive, stream: stream.rawValue) { $0.integer(seconds) }
+    }
+
+    /// Reads KEEPALIVE.
+    package static func keepAlive(
+        _ bytes: Span<UInt8>, _ payload: Range<Int>
+    ) throws(WireError) -> UInt16 {
+        try single(UInt16.self, .keepAlive, bytes, payload)
+    }
+
     /// GOAWAY.
-    public static func writeGoAway(
+    package static func writeGoAway(
         _ code: GoAwayCode, _ reason: String, to writer: inout ByteWriter
     ) {
         writer.frame(.goAway) { writer in
@@ -183,7 +209,7 @@ public enum Frames {
     }
 
     /// Reads GOAWAY.
-    public static func goAway(
+    package static func goAway(
         _ bytes: Span<UInt8>, _ payload: Range<Int>
     ) throws(WireError) -> (GoAwayCode, String) {
         var reader = ByteReader(.goAway, payload)

@@ -1,6 +1,6 @@
 /// Bytes from the peer that are not the protocol. Always ends the session: what follows in the stream
 /// cannot be trusted.
-public enum WireError: Error, Equatable, Sendable {
+package enum WireError: Error, Equatable, Sendable {
     /// A frame longer than its type allows.
     case tooLong(rawType: UInt8, length: Int)
     /// A type below 0x80 that this version does not know.

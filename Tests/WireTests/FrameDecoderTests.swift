@@ -1,6 +1,6 @@
-import Addresses
 import TestSupport
 import Testing
+import TwinportModel
 import Wire
 
 /// All frames a decoder finds when the bytes arrive in the given pieces.

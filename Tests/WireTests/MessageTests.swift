@@ -1,6 +1,6 @@
-import Addresses
 import TestSupport
 import Testing
+import TwinportModel
 import Wire
 
 private func payload(_ write: (inout ByteWriter) -> Void) -> [UInt8] {
@@ -31,7 +31,7 @@ private let open = OpenMessage(
         hello.write(to: &writer)
         let golden: [UInt8] =
             [0x01, 0x44, 0, 0, 0, 0, 0, 0] + Array("TWINPORT".utf8)
-            + [1, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0] + [0xff, 0xff, 0, 0, 0, 0x20, 0, 0]
+            + [1, 0, 1, 0, 2, 0, 0, 0, 0, 31, 1, 0, 0] + [0xff, 0xff, 0, 0, 0, 0x20, 0, 0]
             + [0, 0x80, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1, 3, 0, 0, 0, 0, 0, 0, 0]
             + [5] + Array("Linux".utf8) + [3] + Array("6.1".utf8) + [2] + Array("vm".utf8)
             + [5] + Array("0.1.0".utf8)
@@ -57,6 +57,21 @@ private let open = OpenMessage(
         #expect(writer.bytes == head + client + dialled)
     }
 
+    @Test func `golden bytes of docs-protocol: MOVED, KEEPALIVE and URGENT`() throws {
+        let stream = StreamID(slot: 1, generation: 1, isGuestOpened: false)
+        var writer = ByteWriter()
+        Frames.writeMoved(stream, port: 0x1234, to: &writer)
+        #expect(writer.bytes == [0x80, 2, 0, 0, 2, 0, 2, 0, 0x34, 0x12])
+        #expect(try Frames.moved(writer.bytes.span, 8..<10) == 0x1234)
+        #expect(throws: WireError.self) { try Frames.moved(writer.bytes.span, 8..<9) }
+        writer.clear()
+        Frames.writeKeepAlive(stream, seconds: 7_200, to: &writer)
+        #expect(writer.bytes == [0x81, 2, 0, 0, 2, 0, 2, 0, 0x20, 0x1c])
+        #expect(try Frames.keepAlive(writer.bytes.span, 8..<10) == 7_200)
+        let urgent = FrameHeader(.urgent, length: 1, stream: stream.rawValue)
+        #expect(urgent.packed == 0x0002_0002_0000_0182)
+    }
+
     @Test func `messages survive a round trip`() throws {
         let bytes = payload { hello.write(to: &$0) }
         #expect(try Hello(bytes.span, 0..<bytes.count) == hello)
@@ -64,13 +79,19 @@ private let open = OpenMessage(
         placed.network = 0x0102_0304_0506_0708
         let known = payload { placed.write(to: &$0) }
         #expect(try Hello(known.span, 0..<known.count) == placed && known.count == bytes.count + 8)
+        placed.clients = "guest, not real: no"
+        let told = payload { placed.write(to: &$0) }
+        #expect(try Hello(told.span, 0..<told.count) == placed)
+        #expect(told.count == known.count + 1 + 20, "no hints, which are before it")
         for tail in 1..<8 {
             #expect(throws: WireError.self) {
                 try Hello(known.span, 0..<known.count - tail)
             }
         }
         let second = payload { listener.write(to: &$0) }
-        #expect(try ListenerMessage(second.span, 0..<second.count) == listener)
+        #expect(try ListenerMessage(.listener, second.span, 0..<second.count) == listener)
+        let sixth = payload { odd.write(to: &$0) }
+        #expect(try ListenerMessage(.oddSocket, sixth.span, 0..<sixth.count) == odd)
         let third = payload { mirror.write(to: &$0) }
         #expect(try MirrorMessage(third.span, 0..<third.count) == mirror)
         let fourth = payload {
@@ -83,11 +104,40 @@ private let open = OpenMessage(
         }
     }
 
+    @Test func `a POLICY of an older host, and one of a newer host, ask for real addresses`() throws
+    {
+        let bytes = payload { strictPolicy.write(to: &$0) }
+        let older = Array(bytes.dropLast())
+        #expect(try PolicyMessage(older.span, 0..<older.count).clientAddress == .real)
+        let newer = older + [9, 1, 2, 3]
+        #expect(try PolicyMessage(newer.span, 0..<newer.count).clientAddress == .real)
+    }
+
+    private var odd: ListenerMessage {
+        var odd = listener
+        odd.sharesPort = true
+        odd.obstacle = "kernel-socket of vxlan0"
+        return odd
+    }
+
+    @Test func `a socket that no mirror can stand for is told in a frame that old peers skip`() {
+        var writer = ByteWriter()
+        odd.write(to: &writer)
+        #expect(writer.bytes[0] == 0x84)
+        var free = odd
+        free.obstacle = ""
+        var other = ByteWriter()
+        free.write(to: &other)
+        // In LISTENER, what is new is a flag that 0.1.0 does not read.
+        #expect(other.bytes[0] == 0x02 && other.bytes[8 + 5] == 5)
+    }
+
     private var strictPolicy: PolicyMessage {
         var policy = PolicyMessage()
         policy.udpEphemeralAfter = nil
         policy.scanInterval = 50
         policy.usesHints = false
+        policy.clientAddress = .loopback
         return policy
     }
 
@@ -96,7 +146,11 @@ private let open = OpenMessage(
             ("hello", payload { hello.write(to: &$0) }, { _ = try Hello($0.span, 0..<$0.count) }),
             (
                 "listener", payload { listener.write(to: &$0) },
-                { _ = try ListenerMessage($0.span, 0..<$0.count) }
+                { _ = try ListenerMessage(.listener, $0.span, 0..<$0.count) }
+            ),
+            (
+                "odd socket", payload { odd.write(to: &$0) },
+                { _ = try ListenerMessage(.oddSocket, $0.span, 0..<$0.count) }
             ),
             (
                 "mirror", payload { mirror.write(to: &$0) },
@@ -126,14 +180,14 @@ private let open = OpenMessage(
         var evil = listener
         evil.owner = "1/\u{1b}[2J\n\u{202e}x"
         let bytes = payload { evil.write(to: &$0) }
-        #expect(try ListenerMessage(bytes.span, 0..<bytes.count).owner == "1/?[2J??x")
+        #expect(try ListenerMessage(.listener, bytes.span, 0..<bytes.count).owner == "1/?[2J??x")
     }
 
     @Test func `a long text is cut at a character`() throws {
         var long = listener
         long.owner = String(repeating: "é", count: 200)
         let bytes = payload { long.write(to: &$0) }
-        let owner = try ListenerMessage(bytes.span, 0..<bytes.count).owner
+        let owner = try ListenerMessage(.listener, bytes.span, 0..<bytes.count).owner
         #expect(owner.utf8.count == 254 && owner.allSatisfy { $0 == "é" })
     }
 
@@ -143,7 +197,8 @@ private let open = OpenMessage(
             let bytes = generator.bytes(.random(in: 0...120, using: &generator))
             let all = 0..<bytes.count
             _ = try? Hello(bytes.span, all)
-            _ = try? ListenerMessage(bytes.span, all)
+            _ = try? ListenerMessage(.listener, bytes.span, all)
+            _ = try? ListenerMessage(.oddSocket, bytes.span, all)
             _ = try? MirrorMessage(bytes.span, all)
             _ = try? OpenMessage(bytes.span, all)
             _ = try? PolicyMessage(bytes.span, all)

@@ -1,6 +1,6 @@
-import Addresses
 import TestSupport
 import Testing
+import TwinportModel
 
 @Suite struct AddressTextTests {
     @Test(arguments: [
