@@ -1,7 +1,8 @@
 internal import CLibuv
+internal import Posix
 
 /// What all wrappers share: handle memory at a stable address, libuv's reference to this object, a
-/// handler, and an idempotent `close()`. See "Who keeps a handle alive" in Loop.swift.
+/// handler, and an idempotent `close()`. See "What keeps a handle alive" in Loop.swift.
 ///
 /// One class serves every libuv type: each handle starts with the fields of `uv_handle_t` (libuv's
 /// documented "subclassing"), and every callback carries at most a status and event bits.
@@ -17,11 +18,11 @@ internal import CLibuv
     init(
         _ type: uv_handle_type, _ call: String,
         _ initialise: (UnsafeMutableRawPointer) -> Int32
-    ) throws(LoopError) {
+    ) throws(SystemError) {
         unsafe memory = .allocate(
             byteCount: uv_handle_size(type), alignment: MemoryLayout<max_align_t>.alignment)
         let status = unsafe initialise(memory)
-        guard status == 0 else { throw LoopError(call: call, status: status) }
+        guard status == 0 else { throw SystemError(call, -status) }
         isInitialised = true
         unsafe base.pointee.data = Unmanaged.passRetained(self).toOpaque()
     }

@@ -1,3 +1,6 @@
+internal import CKernel
+package import Posix
+
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Darwin)
@@ -5,7 +8,7 @@
 #endif
 
 /// Starts threads that run loops. Foundation's `Thread` would bring Foundation into the agent.
-public enum LoopThread {
+package enum LoopThread {
     private final class Body: Sendable {
         let run: @Sendable () -> Void
         init(_ run: @escaping @Sendable () -> Void) { self.run = run }
@@ -13,22 +16,29 @@ public enum LoopThread {
 
     /// Runs `body` on a new thread and blocks until it has returned.
     ///
-    /// - Throws: ``LoopError`` when the kernel refuses another thread.
-    public static func runToEnd(_ body: @escaping @Sendable () -> Void) throws(LoopError) {
+    /// - Throws: ``SystemError`` when the kernel refuses another thread.
+    package static func runToEnd(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
         _ = pthread_join(try make(body), nil)
     }
 
-    /// Runs `body` on a new, detached thread. Whatever a loop thread owns is created inside `body`;
-    /// a ``Mailbox`` created there is how others reach it.
+    /// Runs `body` on a new, detached thread. Create everything the thread owns inside `body`; other
+    /// threads reach it through a ``Mailbox`` created there.
     ///
-    /// - Throws: ``LoopError`` when the kernel refuses another thread.
-    public static func start(_ body: @escaping @Sendable () -> Void) throws(LoopError) {
-        _ = pthread_detach(try make(body))
+    /// - Parameter name: What `top -H` and debuggers call it; up to 15 bytes.
+    /// - Throws: ``SystemError`` when the kernel refuses another thread.
+    package static func start(
+        named name: String, _ body: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
+        _ = pthread_detach(
+            try make {
+                unsafe ckernel_name_thread(name)
+                body()
+            })
     }
 
     private static func make(
         _ body: @escaping @Sendable () -> Void
-    ) throws(LoopError) -> pthread_t {
+    ) throws(SystemError) -> pthread_t {
         var thread = pthread_t()
         let context = unsafe Unmanaged.passRetained(Body(body))
         let status = unsafe pthread_create(
@@ -42,7 +52,7 @@ public enum LoopThread {
             }, context.toOpaque())
         guard status == 0 else {
             unsafe context.release()
-            throw LoopError(call: "pthread_create", status: -status)
+            throw SystemError("pthread_create", status)
         }
         return thread
     }

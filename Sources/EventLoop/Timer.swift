@@ -1,11 +1,12 @@
 internal import CLibuv
+package import Posix
 
 /// Calls its handler once or repeatedly (`uv_timer_t`). Millisecond resolution, loop thread only.
-public final class Timer {
+package final class Timer {
     private let handle: Handle
 
     /// Creates a stopped timer.
-    public init(loop: Loop, handler: @escaping () -> Void) throws(LoopError) {
+    package init(loop: Loop, handler: @escaping () -> Void) throws(SystemError) {
         handle = try unsafe Handle(UV_TIMER, "uv_timer_init") { raw in
             unsafe uv_timer_init(loop.raw, raw.assumingMemoryBound(to: uv_timer_t.self))
         }
@@ -14,19 +15,19 @@ public final class Timer {
 
     /// Fires after `delay` milliseconds, then every `interval` milliseconds if that is not zero.
     /// Starting a running timer sets it anew.
-    public func start(after delay: UInt64, every interval: UInt64 = 0) {
+    package func start(after delay: UInt64, every interval: UInt64 = 0) {
         guard !handle.isClosed else { return }
         _ = unsafe uv_timer_start(handle.pointer(), timerFired, delay, interval)
     }
 
     /// Stops firing; the timer may be started again.
-    public func stop() {
+    package func stop() {
         guard !handle.isClosed else { return }
         _ = unsafe uv_timer_stop(handle.pointer())
     }
 
     /// Stops for good.
-    public func close() {
+    package func close() {
         handle.close()
     }
 

@@ -7,12 +7,12 @@
 /// A descriptor with one owner, closed when the owner lets go of it.
 ///
 /// A `Poller` on the descriptor must be closed first.
-public struct OwnedFD: ~Copyable, Sendable {
+package struct OwnedFD: ~Copyable, Sendable {
     /// The descriptor, valid for as long as this value lives.
-    public let raw: Int32
+    package let raw: Int32
 
-    /// Takes over `raw`, which nobody else may close from now on.
-    public init(taking raw: Int32) {
+    /// Takes over `raw`. No other code may close it from now on.
+    package init(taking raw: Int32) {
         self.raw = raw
     }
 

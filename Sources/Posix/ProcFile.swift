@@ -5,7 +5,7 @@
 #endif
 
 /// A kept-open file that is read from its start each time.
-public struct ProcFile: ~Copyable {
+package struct ProcFile: ~Copyable {
     private let fd: OwnedFD
     private static let chunk = 16_384
     /// The kernel fills these files' reads a page at a time and stops early only when the next line does
@@ -13,15 +13,10 @@ public struct ProcFile: ~Copyable {
     /// walk of the kernel's tables less per file.
     private static let pageNotFull = 4_096 - 512
 
-    /// The descriptor, for a poller.
-    public var descriptor: Int32 { fd.raw }
-
     /// Opens a file for reading.
-    ///
-    /// - Parameter nonBlocking: For files that block until something happens, as `trace_pipe`.
-    public init(_ path: String, nonBlocking: Bool = false) throws(SystemError) {
-        let flags = O_RDONLY | O_CLOEXEC | (nonBlocking ? O_NONBLOCK : 0)
-        fd = OwnedFD(taking: try retrying("open \(path)") { unsafe open(path, flags) })
+    package init(_ path: String) throws(SystemError) {
+        fd = OwnedFD(
+            taking: try retrying("open \(path)") { unsafe open(path, O_RDONLY | O_CLOEXEC) })
     }
 
     /// Reads the file from its start into `bytes`, until its end or until `isEnough` says so of what was
@@ -31,7 +26,7 @@ public struct ProcFile: ~Copyable {
     /// - Parameter hasLongLines: Whether a read that is short of a page may be followed by more.
     /// - Returns: How many leading bytes of the array are the file's.
     /// - Throws: ``SystemError``; `bytes` then means nothing.
-    public borrowing func readAll(
+    package borrowing func readAll(
         into bytes: inout [UInt8], hasLongLines: Bool = false,
         isEnough: (ArraySlice<UInt8>) -> Bool = { _ in false }
     ) throws(SystemError) -> Int {
@@ -64,14 +59,5 @@ public struct ProcFile: ~Copyable {
             }
         }
         return try result.get()
-    }
-
-    /// Throws away what waits in a pipe-like file.
-    public borrowing func drain() {
-        var scratch = [UInt8](repeating: 0, count: 4_096)
-        let raw = fd.raw
-        for _ in 0..<64 {
-            guard unsafe read(raw, &scratch, scratch.count) > 0 else { return }
-        }
     }
 }

@@ -4,51 +4,54 @@
     public import Darwin
 #endif
 
-/// A system call that failed.
-public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// The call, as `bind`.
-    public let call: String
+/// A system call that failed, or a call of libuv, whose status is a negated errno.
+@usableFromInline package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The call, as `bind` or `uv_poll_init`.
+    package let call: String
     /// The errno it left.
-    public let code: Int32
+    @usableFromInline package let code: Int32
 
     /// Joins a call's name and an errno.
-    public init(_ call: String, _ code: Int32) {
+    @usableFromInline package init(_ call: String, _ code: Int32) {
         self.call = call
         self.code = code
     }
 
-    /// What arrived makes no sense (EBADMSG).
-    public static func badMessage(_ what: String) -> SystemError { SystemError(what, EBADMSG) }
-
     /// No descriptor is left for this (EMFILE).
-    public static func noDescriptor(for call: String) -> SystemError { SystemError(call, EMFILE) }
+    package static func noDescriptor(for call: String) -> SystemError { SystemError(call, EMFILE) }
 
     /// The call and the C library's words for the errno, as `bind: Address already in use`.
-    public var description: String { "\(call): \(Self.text(of: code))" }
+    @usableFromInline package var description: String { "\(call): \(Self.text(of: code))" }
 
     /// The C library's words for an errno.
-    public static func text(of code: Int32) -> String {
+    package static func text(of code: Int32) -> String {
         unsafe String(cString: strerror(code))
     }
 }
 
 extension SystemError {
     /// EADDRINUSE: another socket holds the address.
-    public var isAddressInUse: Bool { code == EADDRINUSE }
+    @inlinable package var isAddressInUse: Bool { code == EADDRINUSE }
     /// EACCES or EPERM: the kernel wants a privilege.
-    public var isPermissionDenied: Bool { code == EACCES || code == EPERM }
+    @inlinable package var isPermissionDenied: Bool { code == EACCES || code == EPERM }
     /// The address, or its whole family, does not exist on this machine.
-    public var isAddressUnavailable: Bool { code == EADDRNOTAVAIL || code == EAFNOSUPPORT }
-    /// EMFILE, ENFILE, ENOBUFS or ENOMEM: this process or machine ran out of something.
-    public var isExhaustion: Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }
+    @inlinable package var isAddressUnavailable: Bool {
+        code == EADDRNOTAVAIL || code == EAFNOSUPPORT
+    }
+    /// This process or machine ran out of descriptors, memory or, with ENOSPC, of watches (epoll(7)).
+    @inlinable package var isExhaustion: Bool {
+        [EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC].contains(code)
+    }
     /// EEXIST: something is there already.
-    public var isOccupied: Bool { code == EEXIST }
+    @inlinable package var isOccupied: Bool { code == EEXIST }
     /// ENOENT or ENOTDIR: there is no such file.
-    public var isMissing: Bool { code == ENOENT || code == ENOTDIR }
-    /// ECONNREFUSED: nobody listens there.
-    public var isRefused: Bool { code == ECONNREFUSED }
-    /// Nobody reads the other end any more.
-    public var isConnectionLost: Bool { code == ECONNRESET || code == EPIPE }
+    @inlinable package var isMissing: Bool { code == ENOENT || code == ENOTDIR }
+    /// EXDEV: what was asked for reaches beyond what this process may see.
+    @inlinable package var isOutsideOfRoot: Bool { code == EXDEV }
+    /// ECONNREFUSED: there is no listener at the address.
+    @inlinable package var isRefused: Bool { code == ECONNREFUSED }
+    /// ECONNRESET or EPIPE: the other end is closed.
+    @inlinable package var isConnectionLost: Bool { code == ECONNRESET || code == EPIPE }
 }
 
 /// Runs a system call again for as long as a signal interrupts it.
@@ -58,7 +61,7 @@ extension SystemError {
 @discardableResult
 @inlinable
 @inline(__always)
-public func retrying<Result: SignedInteger>(
+package func retrying<Result: SignedInteger>(
     _ call: String, _ body: () -> Result
 ) throws(SystemError) -> Result {
     while true {
@@ -75,7 +78,7 @@ public func retrying<Result: SignedInteger>(
 /// - Throws: ``SystemError`` with the errno of any other failure.
 @inlinable
 @inline(__always)
-public func nonBlocking<Result: SignedInteger>(
+package func nonBlocking<Result: SignedInteger>(
     _ call: String, _ body: () -> Result
 ) throws(SystemError) -> Result? {
     while true {

@@ -2,13 +2,13 @@
 
 extension Array where Element == UInt8 {
     /// A copy of `bytes`.
-    public init(copying bytes: Span<UInt8>) {
+    package init(copying bytes: Span<UInt8>) {
         self.init()
         append(copying: bytes)
     }
 
     /// Adds a copy of `bytes`.
-    public mutating func append(copying bytes: Span<UInt8>) {
+    package mutating func append(copying bytes: Span<UInt8>) {
         unsafe bytes.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
     }
 }

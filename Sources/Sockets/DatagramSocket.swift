@@ -1,6 +1,6 @@
-public import Addresses
 internal import CKernel
-public import Posix
+package import Posix
+package import TwinportModel
 
 #if canImport(Glibc)
     internal import Glibc
@@ -9,39 +9,141 @@ public import Posix
 #endif
 
 extension Socket {
-    /// Creates a UDP socket bound to `endpoint` that learns each datagram's destination (IP_PKTINFO,
-    /// IPV6_RECVPKTINFO), so that a wildcard mirror can answer from the address its client asked.
+    /// Creates a UDP socket, bound to `endpoint`, that learns each datagram's destination, so that one on a
+    /// wildcard address can answer from the address its client asked.
     ///
-    /// - Parameter prepare: Called with the inode before the socket is bound, and so before `/proc/net`
-    ///   lists it.
-    public static func boundUDP(
-        to endpoint: Endpoint, isV6Only: Bool, prepare: (UInt64) -> Void
+    /// - Parameters:
+    ///   - isMirror: Whether every Twinport is to know it as a mirror. Its port must then not be 0: the kernel would
+    ///     choose it late.
+    ///   - sharesPort: Whether sockets with SO_REUSEADDR may be bound to the address later. This one takes no address
+    ///     that another socket has, whatever that one allows.
+    ///   - prepare: Called with the inode before the socket is bound, and so before the kernel's tables list it.
+    package static func boundUDP(
+        to endpoint: Endpoint, isV6Only: Bool, isMirror: Bool = false, sharesPort: Bool = false,
+        prepare: (UInt64) -> Void
     ) throws(SystemError) -> Socket {
-        let socket = try Socket(family: endpoint.family, type: Int32(SOCK_DGRAM.rawValue))
+        let socket = try Socket(family: endpoint.family, type: SystemCalls.datagram)
         try socket.setV6Only(isV6Only, for: endpoint)
-        if endpoint.address.isIPv6 {
-            try socket.setOption(Int32(IPPROTO_IPV6), IPV6_RECVPKTINFO, Int32(1))
-        } else {
-            try socket.setOption(Int32(IPPROTO_IP), IP_PKTINFO, Int32(1))
-        }
+        try PacketInfo.enable(on: socket, isIPv6: endpoint.address.isIPv6)
         socket.enlargeBuffers()
+        if isMirror { socket.markAsMirror() }
         prepare(try socket.inode())
         try socket.bind(to: endpoint)
+        // Only now: the kernel looks at this option when somebody binds, at that of both sockets.
+        if sharesPort { try socket.setOption(SOL_SOCKET, SO_REUSEADDR, Int32(1)) }
         return socket
     }
 
-    /// Creates a UDP socket connected to `endpoint`: only datagrams from there arrive, and its ICMP
-    /// errors are reported.
-    public static func dialUDP(
-        _ endpoint: Endpoint, prepare: (UInt64) -> Void
+    /// Whether all UDP sockets that are bound to a wildcard address, or to the one that is given, let others bind it,
+    /// too (SO_REUSEADDR): a socket that does is bound for a moment. Not to that address itself, so that no
+    /// datagram goes astray, but to one that nobody uses.
+    ///
+    /// - Returns: Nil when it cannot be told.
+    package static func portIsShared(_ endpoint: Endpoint, isV6Only: Bool) -> Bool? {
+        guard endpoint.address.isWildcard else { return nil }
+        let address: IPAddress = isV6Only ? unusedV6 : unusedV4
+        do throws(SystemError) {
+            let place = Endpoint(address, endpoint.port)
+            let probe = try Socket(family: place.family, type: SystemCalls.datagram)
+            try probe.setOption(SOL_SOCKET, SO_REUSEADDR, Int32(1))
+            if isV6Only { try FreeBind.enable(on: probe) }
+            try probe.bind(to: place)
+            return true
+        } catch {
+            return error.isAddressInUse ? false : nil
+        }
+    }
+
+    /// Whether only the socket of such a question can be at an address: one of this program, or of another Twinport on
+    /// the machine, which is gone at once.
+    package static func isProbe(_ address: IPAddress) -> Bool {
+        address == unusedV4 || address == unusedV6
+    }
+
+    private static var unusedV4: IPAddress { .v4(IPv4Address(bits: 0x7f5a_a55a)) }
+    /// Of the prefix that RFC 6666 discards.
+    private static var unusedV6: IPAddress {
+        .v6(IPv6Address(high: 0x0100_0000_0000_0000, low: 0x7f5a))
+    }
+
+    /// Creates a UDP socket on loopback that is not connected, so that it hears an answer from any port. ICMP errors of
+    /// what it sends are reported all the same, until ``settle(on:)``.
+    ///
+    /// - Parameters:
+    ///   - source: Where to bind it instead.
+    ///   - isForeign: Whether that is another machine's address, which takes a privilege.
+    package static func askingUDP(
+        isIPv6: Bool, from source: Endpoint? = nil, isForeign: Bool = false,
+        prepare: (UInt64) -> Void
     ) throws(SystemError) -> Socket {
-        let socket = try Socket(family: endpoint.family, type: Int32(SOCK_DGRAM.rawValue))
+        let own = source ?? Endpoint(isIPv6 ? .loopbackV6 : .loopbackV4, 0)
+        let socket = try Socket(family: own.family, type: SystemCalls.datagram)
         socket.enlargeBuffers()
         prepare(try socket.inode())
-        _ = try socket.startConnect { raw in
+        if isForeign { try ForeignBind.enable(on: socket, isIPv6: isIPv6) }
+        try socket.bind(to: own)
+        try PacketInfo.queueErrors(true, on: socket, isIPv6: isIPv6)
+        return socket
+    }
+
+    /// Connects a socket of ``askingUDP(isIPv6:from:isForeign:prepare:)``: from now on only datagrams from `endpoint` arrive.
+    /// What others sent before may still wait.
+    package borrowing func settle(on endpoint: Endpoint) throws(SystemError) {
+        let raw = descriptor
+        try retrying("connect") {
             unsafe endpoint.withSockaddr { unsafe connect(raw, $0, $1) }
         }
+        // A connected socket is told of errors anyway.
+        try PacketInfo.queueErrors(false, on: self, isIPv6: endpoint.address.isIPv6)
+    }
+
+    /// Drops the errors that wait on a socket of ``askingUDP(isIPv6:from:isForeign:prepare:)``.
+    package borrowing func dropErrors(isIPv6: Bool) {
+        for isOn in [false, true] {
+            // Fails only on a socket that is dead already.
+            try? PacketInfo.queueErrors(isOn, on: self, isIPv6: isIPv6)
+        }
+    }
+
+    /// Creates a UDP socket on loopback that is connected to `endpoint`: only datagrams from there arrive, and its ICMP
+    /// errors are reported.
+    package static func dialUDP(
+        _ endpoint: Endpoint, prepare: (UInt64) -> Void
+    ) throws(SystemError) -> Socket {
+        let socket = try askingUDP(isIPv6: endpoint.address.isIPv6, prepare: prepare)
+        try socket.settle(on: endpoint)
         return socket
+    }
+
+    /// Creates a UDP socket that is bound to `own` and connected to `peer`.
+    ///
+    /// - Parameters:
+    ///   - interface: The interface on whose link a link-local peer is, 0 for others.
+    ///   - isShared: Whether a socket that has the address lets this one in for now.
+    package static func pairedUDP(
+        _ own: Endpoint, _ peer: Endpoint, interface: UInt32, isShared: Bool = false,
+        prepare: (UInt64) -> Void
+    ) throws(SystemError) -> Socket {
+        let socket = try Socket(family: own.family, type: SystemCalls.datagram)
+        socket.enlargeBuffers()
+        prepare(try socket.inode())
+        if isShared { socket.letIn(true) }
+        let raw = socket.descriptor
+        try retrying("bind") {
+            unsafe own.withSockaddr(interface: interface) { unsafe bindCall(raw, $0, $1) }
+        }
+        if isShared { socket.letIn(false) }
+        try retrying("connect") {
+            unsafe peer.withSockaddr(interface: interface) { unsafe connect(raw, $0, $1) }
+        }
+        return socket
+    }
+
+    /// Whether UDP sockets of the same user that allow the same may be bound to this one's address (SO_REUSEPORT). The
+    /// kernel looks at it when somebody binds, at that of both sockets. Not SO_REUSEADDR, which lets every user in.
+    package borrowing func letIn(_ isOpen: Bool) {
+        // Fails only on a socket that is dead already.
+        try? setOption(SOL_SOCKET, SO_REUSEPORT, Int32(isOpen ? 1 : 0))
     }
 
     /// Asks for 1 MiB of buffer each way; the kernel grants up to `net.core.{r,w}mem_max`.
@@ -55,7 +157,7 @@ extension Socket {
     ///
     /// - Returns: Whether it was sent.
     /// - Throws: ``SystemError``; `isRefused` when an earlier one met a closed port.
-    public borrowing func sendDatagram(_ bytes: Span<UInt8>) throws(SystemError) -> Bool {
+    package borrowing func sendDatagram(_ bytes: Span<UInt8>) throws(SystemError) -> Bool {
         try write(bytes) != nil
     }
 
@@ -66,7 +168,7 @@ extension Socket {
     ///   - source: The local address to send from, nil to let the kernel choose.
     ///   - interface: The interface on whose link a link-local peer is, 0 for others.
     /// - Returns: Whether it was sent; false when the kernel's buffer is full.
-    public borrowing func sendDatagram(
+    package borrowing func sendDatagram(
         _ bytes: Span<UInt8>, to peer: Endpoint, from source: IPAddress?, interface: UInt32 = 0
     ) throws(SystemError) -> Bool {
         var header = unsafe msghdr()
@@ -82,8 +184,8 @@ extension Socket {
                     return unsafe peer.withSockaddr(interface: interface) { address, length in
                         unsafe header.msg_name = UnsafeMutableRawPointer(mutating: address)
                         unsafe header.msg_namelen = length
-                        return unsafe withSourceControl(source, for: peer, in: &header) { header in
-                            unsafe sendmsg(raw, &header, Int32(MSG_NOSIGNAL))
+                        return unsafe PacketInfo.withSource(source, for: peer, in: &header) {
+                            unsafe sendmsg(raw, &$0, Int32(MSG_NOSIGNAL))
                         }
                     }
                 }
@@ -91,48 +193,6 @@ extension Socket {
         }
         return sent != nil
     }
-}
-
-/// Attaches a packet-information control message that pins the source address, then calls `body`.
-@unsafe private func withSourceControl(
-    _ source: IPAddress?, for peer: Endpoint, in header: inout msghdr,
-    _ body: (inout msghdr) -> Int
-) -> Int {
-    guard let source else { return unsafe body(&header) }
-    return unsafe withUnsafeTemporaryAllocation(byteCount: 64, alignment: 8) { control in
-        unsafe memset(control.baseAddress!, 0, control.count)
-        unsafe header.msg_control = control.baseAddress
-        unsafe header.msg_controllen = control.count
-        guard let item = unsafe ckernel_cmsg_first(&header) else { return unsafe body(&header) }
-        let size: Int
-        if peer.address.isIPv6 {
-            var info = ckernel_in6_pktinfo()
-            info.ipi6_addr = in6_addr(source.asIPv6)
-            size = unsafe fill(item, Int32(IPPROTO_IPV6), IPV6_PKTINFO, info)
-        } else {
-            var info = ckernel_in_pktinfo()
-            if case .v4(let v4) = source.unmapped { info.ipi_spec_dst.s_addr = v4.bits.bigEndian }
-            size = unsafe fill(item, Int32(IPPROTO_IP), IP_PKTINFO, info)
-        }
-        unsafe header.msg_controllen = size
-        return unsafe body(&header)
-    }
-}
-
-/// Writes one control message.
-///
-/// - Returns: The bytes it takes, padding included.
-@unsafe private func fill<Info>(
-    _ item: UnsafeMutablePointer<cmsghdr>, _ level: Int32, _ type: Int32, _ info: Info
-) -> Int {
-    let size = MemoryLayout<Info>.size
-    unsafe item.pointee.cmsg_level = level
-    unsafe item.pointee.cmsg_type = type
-    unsafe item.pointee.cmsg_len = ckernel_cmsg_len(size)
-    unsafe withUnsafeBytes(of: info) { bytes in
-        _ = unsafe memcpy(ckernel_cmsg_data(item), bytes.baseAddress!, size)
-    }
-    return ckernel_cmsg_space(size)
 }
 
 extension IPAddress {

@@ -1,6 +1,6 @@
-public import Addresses
 internal import CKernel
-public import Posix
+package import Posix
+package import TwinportModel
 
 #if canImport(Glibc)
     internal import Glibc
@@ -11,30 +11,31 @@ public import Posix
 /// A non-blocking, close-on-exec socket of any family with one owner. Every call that moves bytes or
 /// changes the socket is here or in a sibling file; all of them repeat when a signal interrupts.
 ///
+/// What differs between systems is in the folder `Linux`: ``SystemCalls``, ``PacketInfo``, ``DatagramBatch``
+/// and the families that only Linux has. This module is verified on Linux only, and no other system has a
+/// folder yet.
+///
 /// A result of nil means "would block": watch the descriptor with a `Poller` and try again.
-public struct Socket: ~Copyable {
-    private let fd: OwnedFD
-
+@usableFromInline package struct Socket: ~Copyable, Sendable {
     /// The descriptor, for a `Poller`. Valid while the socket lives.
-    public var descriptor: Int32 { fd.raw }
+    @usableFromInline package let descriptor: Int32
+    private let fd: OwnedFD
 
     /// Takes over a descriptor.
     init(taking raw: Int32) {
+        descriptor = raw
         fd = OwnedFD(taking: raw)
     }
 
     /// Creates an unbound socket.
     init(family: Int32, type: Int32) throws(SystemError) {
-        fd = OwnedFD(
-            taking: try retrying("socket") {
-                socket(family, type | Int32(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
-            })
+        self.init(taking: try retrying("socket") { SystemCalls.socket(family, type) })
     }
 
     /// The number the next descriptor would have; nil when there is none to be had.
-    public static var nextDescriptor: Int32? {
+    package static var nextDescriptor: Int32? {
         do {
-            return try Socket(family: AF_UNIX, type: Int32(SOCK_STREAM.rawValue)).descriptor
+            return try Socket(family: AF_UNIX, type: SystemCalls.stream).descriptor
         } catch {
             return nil
         }
@@ -45,7 +46,7 @@ public struct Socket: ~Copyable {
     /// Reads at most `limit` bytes into the free part of `buffer`.
     ///
     /// - Returns: How many, 0 at the end of the stream, nil when none are there yet.
-    public borrowing func read(
+    package borrowing func read(
         into buffer: IOBuffer, limit: Int = .max
     ) throws(SystemError) -> Int? {
         let raw = fd.raw
@@ -58,7 +59,7 @@ public struct Socket: ~Copyable {
     /// signal).
     ///
     /// - Returns: How many bytes it took, nil when it takes none now.
-    public borrowing func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int? {
+    package borrowing func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int? {
         let raw = fd.raw
         return try nonBlocking("send") {
             unsafe bytes.withUnsafeBytes {
@@ -67,40 +68,56 @@ public struct Socket: ~Copyable {
         }
     }
 
-    /// Takes an urgent byte (RFC 6093) out of band and drops it.
+    /// Writes one urgent byte (RFC 6093).
     ///
-    /// - Returns: Whether there was one.
-    public borrowing func discardUrgentByte() -> Bool {
+    /// - Returns: Whether the kernel took it.
+    package borrowing func writeUrgent(_ byte: UInt8) throws(SystemError) -> Bool {
+        var byte = byte
+        let raw = fd.raw
+        return try nonBlocking("send") {
+            unsafe send(raw, &byte, 1, Int32(MSG_NOSIGNAL) | Int32(MSG_OOB))
+        } != nil
+    }
+
+    /// Takes an urgent byte (RFC 6093) out of band. Its place among the others stays known; see ``isAtMark``.
+    ///
+    /// - Returns: Nil when there is none.
+    package borrowing func takeUrgentByte() -> UInt8? {
         var byte: UInt8 = 0
         let raw = fd.raw
         let count = try? nonBlocking("recv") { unsafe recv(raw, &byte, 1, Int32(MSG_OOB)) }
         // Any error (EINVAL: none there) means the same to the caller.
-        return (count ?? nil) == 1
+        return (count ?? nil) == 1 ? byte : nil
+    }
+
+    /// Whether the next byte that a read returns is the one behind the urgent byte (sockatmark(3)).
+    package var isAtMark: Bool {
+        sockatmark(fd.raw) == 1
     }
 
     // MARK: Ends
 
     /// Sends FIN; reading goes on.
-    public borrowing func shutdownWrite() throws(SystemError) {
+    package borrowing func shutdownWrite() throws(SystemError) {
         let raw = fd.raw
         try retrying("shutdown") { shutdown(raw, Int32(SHUT_WR)) }
     }
 
     /// Makes closing send RST and drop unsent bytes (SO_LINGER 0, RFC 9293 §3.10.7 "abort"), also when it is
     /// the kernel that closes because this process was killed. Accepted sockets inherit it.
-    public borrowing func resetOnClose() {
+    package borrowing func resetOnClose() {
         // Fails only on a socket that is dead already.
         try? setOption(SOL_SOCKET, SO_LINGER, linger(l_onoff: 1, l_linger: 0))
     }
 
-    /// Makes closing send what is unsent and FIN: takes ``resetOnClose()`` back.
-    public borrowing func finishOnClose() {
+    /// Makes closing send the unsent bytes and FIN again: undoes ``resetOnClose()``.
+    package borrowing func finishOnClose() {
         // Fails only on a socket that is dead already.
         try? setOption(SOL_SOCKET, SO_LINGER, linger(l_onoff: 0, l_linger: 0))
     }
 
     /// The pending error (SO_ERROR), which this clears; nil if there is none.
-    public borrowing func takeError(_ call: String) -> SystemError? {
+    package borrowing func takeError(_ call: String) -> SystemError? {
         guard let code = try? option(SOL_SOCKET, SO_ERROR, as: Int32.self) else {
             return SystemError(call, EBADF)
         }
@@ -109,8 +126,8 @@ public struct Socket: ~Copyable {
 
     // MARK: Facts
 
-    /// The inode by which `/proc/net` lists this socket.
-    public borrowing func inode() throws(SystemError) -> UInt64 {
+    /// The inode by which the kernel's tables list this socket.
+    package borrowing func inode() throws(SystemError) -> UInt64 {
         var info = stat()
         let raw = fd.raw
         try retrying("fstat") { unsafe fstat(raw, &info) }
@@ -118,7 +135,7 @@ public struct Socket: ~Copyable {
     }
 
     /// Where the socket is bound.
-    public borrowing func localEndpoint() throws(SystemError) -> Endpoint {
+    package borrowing func localEndpoint() throws(SystemError) -> Endpoint {
         let raw = fd.raw
         return try unsafe readEndpoint("getsockname") { unsafe getsockname(raw, $0, $1) }
     }

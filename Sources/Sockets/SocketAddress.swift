@@ -1,5 +1,5 @@
-internal import Addresses
 internal import CKernel
+internal import TwinportModel
 
 #if canImport(Glibc)
     internal import Glibc

@@ -1,5 +1,5 @@
 internal import CKernel
-public import Posix
+package import Posix
 
 #if canImport(Glibc)
     internal import Glibc
@@ -9,79 +9,85 @@ public import Posix
 
 extension Socket {
     /// The longest path a Unix socket may have here (unix(7): 108 bytes with the final NUL).
-    public static var longestUnixPath: Int {
+    package static var longestUnixPath: Int {
         MemoryLayout.size(ofValue: sockaddr_un().sun_path) - 1
     }
 
     /// Listens on a Unix socket of mode 0600 at `path`.
     ///
-    /// A socket left there by a process that died is replaced; one that somebody answers on is not.
+    /// A socket that a dead process left there is replaced; one with a live listener is not.
     ///
-    /// - Throws: ``SystemError``: EADDRINUSE when somebody listens there already, EEXIST when the path
+    /// - Parameter waits: False where nothing may block, not even until another program has made its socket.
+    /// - Throws: ``SystemError``: EADDRINUSE when there is a listener already, EEXIST when the path
     ///   holds something that is not a socket of ours, ENAMETOOLONG.
-    public static func listenUnix(_ path: String) throws(SystemError) -> Socket {
-        try SocketFolder.claiming(path) { () throws(SystemError) in
+    package static func listenUnix(
+        _ path: String, waits: Bool = true
+    ) throws(SystemError) -> Socket {
+        try SocketFolder.claiming(path, waits: waits) { () throws(SystemError) in
             try removeStaleUnix(path)
             return try bindUnix(path)
         }
     }
 
     private static func bindUnix(_ path: String) throws(SystemError) -> Socket {
-        let socket = try Socket(family: AF_UNIX, type: Int32(SOCK_STREAM.rawValue))
+        let socket = try Socket(family: AF_UNIX, type: SystemCalls.stream)
         let raw = socket.descriptor
-        // bind(2) creates the file with the mode of the descriptor's inode: set it before, so that the
-        // path is never open to others, not even for a moment.
-        try retrying("fchmod") { fchmod(raw, 0o600) }
+        // bind(2) creates the file with the mode of the descriptor's inode, less the umask: set it before, so that the
+        // path is never open to others, not even for a moment. A sandbox may forbid that; its umask does it then.
+        let isSet = fchmod(raw, 0o600) == 0
         try retrying("bind") {
             unsafe withUnixAddress(path) { unsafe Socket.bindCall(raw, $0, $1) }
         }
-        try retrying("chmod") { unsafe chmod(path, 0o600) }
+        guard isSet || SystemFiles.owner(of: path).map({ $0.mode & 0o077 == 0 }) == true else {
+            removeUnix(path)
+            throw SystemError("fchmod", EPERM)
+        }
         try socket.startListening(backlog: 64)
         return socket
     }
 
     /// Connects to the Unix socket at `path`.
     ///
-    /// - Throws: ``SystemError``: `isRefused` or ENOENT when nobody listens there.
-    public static func dialUnix(_ path: String) throws(SystemError) -> Dial {
-        let socket = try Socket(family: AF_UNIX, type: Int32(SOCK_STREAM.rawValue))
+    /// - Throws: ``SystemError``: `isRefused` or ENOENT when there is no listener.
+    package static func dialUnix(_ path: String) throws(SystemError) -> Dial {
+        let socket = try Socket(family: AF_UNIX, type: SystemCalls.stream)
         let isConnected = try socket.startConnect { raw in
             unsafe withUnixAddress(path) { unsafe connect(raw, $0, $1) }
         }
         return Dial(socket: socket, isConnected: isConnected)
     }
 
-    /// The user at the other end of a Unix socket, as it was when the connection was made (SO_PEERCRED).
-    public borrowing func peerUser() throws(SystemError) -> UInt32 {
-        var uid: uid_t = 0
-        var pid: pid_t = 0
-        let raw = descriptor
-        try retrying("getsockopt") { unsafe ckernel_peer_credentials(raw, &uid, &pid) }
-        return uid
+    /// The user at the other end of a Unix socket, as it was when the connection was made.
+    package borrowing func peerUser() throws(SystemError) -> UInt32 {
+        try SystemCalls.peerUser(descriptor)
     }
 
     /// Makes room for bulk: 1 MiB to receive and 512 KiB to send, as far as `net.core.{r,w}mem_max` allows.
     ///
-    /// What lies in the send buffer can no longer be overtaken. More of it moves bulk no faster, and makes an
-    /// echo beside it wait longer.
-    public borrowing func enlargeStreamBuffers() {
+    /// Later frames cannot overtake bytes in the send buffer. A larger one moves bulk no faster, and delays small
+    /// messages that share the socket.
+    package borrowing func enlargeStreamBuffers() {
         // Less is still correct.
         try? setOption(SOL_SOCKET, SO_SNDBUF, Int32(512 << 10))
         try? setOption(SOL_SOCKET, SO_RCVBUF, Int32(1 << 20))
     }
 
     /// Removes the socket file at `path`, when its listener is done.
-    public static func removeUnix(_ path: String) {
-        // Somebody may have removed it before; nothing is lost.
+    package static func removeUnix(_ path: String) {
+        // It may be gone already; nothing is lost.
         _ = unsafe unlink(path)
     }
 
-    /// Makes room for a Unix socket at `path`: removes one of ours that nobody listens on any more. What this finds
-    /// holds only within ``SocketFolder/claiming(_:_:)``.
+    /// Removes the socket file at `path` if it is still the one that was made there.
+    package static func removeUnix(_ path: String, ifStill made: FileIdentity?) {
+        if let made, SystemFiles.identity(of: path) == made { removeUnix(path) }
+    }
+
+    /// Makes room for a Unix socket at `path`: removes one of ours that has no listener any more. The check holds
+    /// only within ``SocketFolder/claiming(_:_:)``.
     ///
-    /// - Throws: ``SystemError``: EADDRINUSE when somebody listens there, EEXIST when it is something else than a
-    ///   socket of ours.
-    public static func removeStaleUnix(_ path: String) throws(SystemError) {
+    /// - Throws: ``SystemError``: EADDRINUSE when it has a listener, EEXIST when it is not a socket of ours.
+    package static func removeStaleUnix(_ path: String) throws(SystemError) {
         var info = stat()
         guard unsafe lstat(path, &info) == 0 else { return }
         guard info.st_mode & S_IFMT == S_IFSOCK, info.st_uid == geteuid() else {
@@ -92,7 +98,7 @@ extension Socket {
             _ = try dialUnix(path)
             isAlive = true
         } catch {
-            // EAGAIN: somebody listens, and the queue is full.
+            // EAGAIN: there is a listener, and its queue is full.
             isAlive = error.code != ECONNREFUSED
         }
         if isAlive { throw SystemError("bind", EADDRINUSE) }

@@ -1,4 +1,5 @@
 import EventLoop
+import Posix
 import Synchronization
 import Testing
 
@@ -62,7 +63,7 @@ import Testing
         }
         let door = try #require(mailbox)
         for sender in 0..<4 {
-            try LoopThread.start {
+            try LoopThread.start(named: "test") {
                 for number in 0..<1_000 { door.send((sender, number)) }
             }
         }
@@ -167,5 +168,18 @@ import Testing
             watch.close()
             loop.close()
         }
+    }
+
+    @Test func `a descriptor that cannot be watched is an error like any other call's`() throws {
+        let loop = try Loop()
+        let file = open("/", O_RDONLY)
+        defer { close(file) }
+        #expect(throws: SystemError("uv_poll_init", EPERM)) {
+            _ = try Poller(loop: loop, descriptor: file) { _ in }
+        }
+        #expect(throws: SystemError("uv_poll_init", EBADF)) {
+            _ = try Poller(loop: loop, descriptor: 1_000_000) { _ in }
+        }
+        loop.close()
     }
 }

@@ -18,4 +18,32 @@ import Testing
         #expect(Set(SystemFiles.numbers(in: folder)) == Set(1...3_000))
         #expect(SystemFiles.names(in: "\(folder)/none").isEmpty)
     }
+
+    private func text(_ path: String) -> String? {
+        SystemFiles.text(path)
+    }
+
+    @Test func `a link whose target is missing stays a link, and its target is made`() throws {
+        let folder = "/tmp/twinport-links-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let files = FileManager.default
+        try files.createDirectory(atPath: "\(folder)/dotfiles", withIntermediateDirectories: true)
+        for (name, target) in [
+            ("relative", "dotfiles/a.yaml"), ("absolute", "\(folder)/dotfiles/b.yaml"),
+            ("chain", "second"), ("second", "dotfiles/c.yaml"), ("lost", "none/d.yaml"),
+        ] {
+            try files.createSymbolicLink(
+                atPath: "\(folder)/\(name)", withDestinationPath: target)
+        }
+        for (name, file) in [("relative", "a"), ("absolute", "b"), ("chain", "c")] {
+            try SystemFiles.replace("\(folder)/\(name)", with: Array(name.utf8))
+            #expect(text("\(folder)/dotfiles/\(file).yaml") == name)
+            #expect(SystemFiles.link("\(folder)/\(name)") != nil)
+        }
+        #expect(throws: SystemError("open", ENOENT)) {
+            try SystemFiles.replace("\(folder)/lost", with: [1])
+        }
+        #expect(SystemFiles.link("\(folder)/lost") == "none/d.yaml")
+        #expect(SystemFiles.kind(at: "\(folder)/none") == nil)
+    }
 }

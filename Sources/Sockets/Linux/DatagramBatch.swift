@@ -1,23 +1,18 @@
-public import Addresses
 internal import CKernel
-public import Posix
+internal import Glibc
+package import Posix
+package import TwinportModel
 
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Darwin)
-    internal import Darwin
-#endif
-
-/// Receives up to 32 datagrams with one system call (recvmmsg(2)).
+/// Receives up to 32 datagrams with one system call (recvmmsg(2), which is Linux's).
 ///
 /// One batch serves all UDP sockets of a loop: it holds 32 buffers of 64 KiB, of which only the pages
-/// that datagrams filled are ever touched. What it received is valid until the next ``receive(from:limit:)``.
-@safe public final class DatagramBatch {
+/// that datagrams filled are ever touched. The received datagrams are valid until the next ``receive(from:limit:)``.
+@safe @usableFromInline package final class DatagramBatch {
     /// The most datagrams one call returns.
-    public static let capacity = 32
+    package static let capacity = 32
     /// More than the largest UDP payload (65,507 bytes), so nothing is ever cut.
     private static let slot = 65_536
-    private static let controlSize = 64
+    private static let controlSize = 96
 
     private let payloads: UnsafeMutableRawBufferPointer
     private let controls: UnsafeMutableRawBufferPointer
@@ -25,11 +20,11 @@ public import Posix
     private let vectors: UnsafeMutablePointer<iovec>
     private let headers: UnsafeMutablePointer<ckernel_mmsghdr>
     private var received = 0
-    /// How many bytes the payloads have that came last, all together.
-    public private(set) var byteCount = 0
+    /// How many bytes the payloads of the last call have, all together.
+    package private(set) var byteCount = 0
 
     /// Allocates the buffers.
-    public init() {
+    package init() {
         let capacity = Self.capacity
         unsafe payloads = .allocate(byteCount: capacity * Self.slot, alignment: 64)
         unsafe controls = .allocate(byteCount: capacity * Self.controlSize, alignment: 8)
@@ -62,11 +57,11 @@ public import Posix
         unsafe headers.deallocate()
     }
 
-    /// Receives what waits, at most `limit` datagrams.
+    /// Receives the waiting datagrams, at most `limit`.
     ///
     /// - Returns: How many datagrams came, nil when none wait.
     /// - Throws: ``SystemError``: an ICMP error of a connected socket arrives here.
-    public func receive(
+    package func receive(
         from socket: borrowing Socket, limit: Int = capacity
     ) throws(SystemError) -> Int? {
         let limit = max(1, min(limit, Self.capacity))
@@ -86,49 +81,39 @@ public import Posix
     }
 
     /// Calls `body` with the payload of datagram `index`, which it must not keep.
-    public func withPayload<Result>(_ index: Int, _ body: (Span<UInt8>) -> Result) -> Result {
+    ///
+    /// Inlined into its callers, as ``IOBuffer/withReadable(_:)``.
+    @inlinable package func withPayload<Result>(
+        _ index: Int, _ body: (Span<UInt8>) -> Result
+    ) -> Result {
+        unsafe body(payload(index).span)
+    }
+
+    @unsafe @usableFromInline func payload(_ index: Int) -> UnsafeBufferPointer<UInt8> {
         precondition(index < received)
         let length = unsafe min(Int(headers[index].msg_len), Self.slot)
         let bytes = unsafe UnsafeRawBufferPointer(payloads)[
             (index * Self.slot)..<(index * Self.slot + length)]
-        let typed = unsafe UnsafeRawBufferPointer(rebasing: bytes).bindMemory(to: UInt8.self)
-        return unsafe body(typed.span)
+        return unsafe UnsafeRawBufferPointer(rebasing: bytes).bindMemory(to: UInt8.self)
     }
 
-    /// Who sent datagram `index`; nil for a connected socket or an unknown family.
-    public func sender(_ index: Int) -> Endpoint? {
+    /// The sender of datagram `index`; nil for a connected socket or an unknown family.
+    package func sender(_ index: Int) -> Endpoint? {
         precondition(index < received)
         return unsafe Endpoint(names[index])
     }
 
     /// The interface on whose link the sender of datagram `index` is, where its address does not say: for
     /// link-local IPv6 addresses. 0 for others.
-    public func interface(_ index: Int) -> UInt32 {
+    package func interface(_ index: Int) -> UInt32 {
         precondition(index < received)
         return unsafe interfaceIndex(names[index])
     }
 
-    /// The local address datagram `index` was sent to, if the socket asked for it.
-    public func destination(_ index: Int) -> IPAddress? {
+    /// The local address from which datagram `index` is to be answered, if the socket asked for it.
+    package func destination(_ index: Int) -> IPAddress? {
         precondition(index < received)
-        let message = unsafe UnsafeMutableRawPointer(headers + index)
-            .assumingMemoryBound(to: msghdr.self)
-        var item = unsafe ckernel_cmsg_first(message)
-        while let current = unsafe item {
-            let level = unsafe current.pointee.cmsg_level
-            let type = unsafe current.pointee.cmsg_type
-            if level == Int32(IPPROTO_IP), type == IP_PKTINFO {
-                let info = unsafe UnsafeRawPointer(ckernel_cmsg_data(current))
-                    .loadUnaligned(as: ckernel_in_pktinfo.self)
-                return .v4(IPv4Address(bits: UInt32(bigEndian: info.ipi_addr.s_addr)))
-            }
-            if level == Int32(IPPROTO_IPV6), type == IPV6_PKTINFO {
-                let info = unsafe UnsafeRawPointer(ckernel_cmsg_data(current))
-                    .loadUnaligned(as: ckernel_in6_pktinfo.self)
-                return .v6(IPv6Address(info.ipi6_addr))
-            }
-            unsafe item = ckernel_cmsg_next(message, current)
-        }
-        return nil
+        return unsafe PacketInfo.destination(
+            in: UnsafeMutableRawPointer(headers + index).assumingMemoryBound(to: msghdr.self))
     }
 }

@@ -5,7 +5,7 @@ internal import CLibuv
 /// The standard library's `Mutex` does the same, but on Linux it is a futex inside an uninstrumented
 /// library: the thread sanitizer does not see that it orders anything, and reports every use as a race.
 /// libuv's is a pthread mutex, which the sanitizer knows, so that its reports mean something.
-public final class Guarded<State>: Sendable {
+package final class Locked<State>: Sendable {
     /// The lock, and the state that is touched only under it.
     @safe private struct Storage: @unchecked Sendable {
         let mutex: UnsafeMutablePointer<uv_mutex_t>
@@ -15,7 +15,7 @@ public final class Guarded<State>: Sendable {
     private let storage: Storage
 
     /// Puts `state` under a lock of its own.
-    public init(_ state: sending State) {
+    package init(_ state: sending State) {
         let mutex = UnsafeMutablePointer<uv_mutex_t>.allocate(capacity: 1)
         let code = unsafe uv_mutex_init(mutex)
         precondition(code == 0, "uv_mutex_init")
@@ -31,8 +31,8 @@ public final class Guarded<State>: Sendable {
         unsafe storage.state.deallocate()
     }
 
-    /// Runs `body` with the state, and nobody else. Not recursive. Any thread.
-    public func withLock<Result, Failure: Error>(
+    /// Runs `body` with exclusive access to the state. Not recursive. Any thread.
+    package func withLock<Result, Failure: Error>(
         _ body: (inout sending State) throws(Failure) -> sending Result
     ) throws(Failure) -> sending Result {
         unsafe uv_mutex_lock(storage.mutex)
