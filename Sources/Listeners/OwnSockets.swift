@@ -8,7 +8,7 @@ internal import EventLoop
 ///
 /// A peer decides how many of its flows come and go between two scans. A socket that no scan can have seen is
 /// forgotten at once, so what is kept here is never more than what is open, or was at the last scan.
-public final class OwnSockets: Sendable {
+package final class OwnSockets: Sendable {
     /// What changed since the watcher looked.
     struct Changes {
         var opened: Set<UInt64> = []
@@ -23,13 +23,13 @@ public final class OwnSockets: Sendable {
         var version: UInt64 = 0
     }
 
-    private let state = Guarded(State())
+    private let state = Locked(State())
 
     /// Makes an empty set.
-    public init() {}
+    package init() {}
 
     /// Adds a socket, before the tables can list it.
-    public func insert(_ inode: UInt64) {
+    package func insert(_ inode: UInt64) {
         state.withLock { state in
             state.changes.opened.insert(inode)
             state.version += 1
@@ -37,7 +37,7 @@ public final class OwnSockets: Sendable {
     }
 
     /// Removes a socket, after it was closed: a scan that begins now does not know it.
-    public func remove(_ inode: UInt64) {
+    package func remove(_ inode: UInt64) {
         state.withLock { state in
             let isUnseen = state.changes.opened.remove(inode) != nil && !state.isScanning
             if !isUnseen { state.changes.closed.insert(inode) }
@@ -64,30 +64,32 @@ public final class OwnSockets: Sendable {
 /// What the watcher knows of ``OwnSockets``. Its thread only.
 ///
 /// It looks before *and* after it reads the tables, so a socket that was opened or closed meanwhile is still
-/// recognised: what is removed stays known to the end of the scan that begins next. The kernel numbers sockets
-/// upwards, so a number does not soon come back as somebody else's.
+/// recognised: what is removed stays known to the end of the next reading of all tables, and while rows that were read
+/// before are taken again. The kernel numbers sockets upwards, so a number is not soon used for another socket.
 struct KnownSockets {
     private let own: OwnSockets
     private var live: Set<UInt64> = []
     private var retired: Set<UInt64> = []
-    /// Removed before this scan began: known for the last time.
+    /// Removed before this scan began: known for the last time, if the scan reads all tables.
     private var fading: Set<UInt64> = []
 
     init(_ own: OwnSockets) {
         self.own = own
     }
 
-    /// Prepares for a scan, the last one that knows what was removed before it.
+    /// Prepares for a scan.
     mutating func beginScan() {
         update(scanBegins: true)
         fading = retired
-        retired = []
     }
 
-    /// What was known at any time during the scan, which may have failed.
-    mutating func endScan() -> Set<UInt64> {
+    /// What was known at any time during the scan.
+    ///
+    /// - Parameter readAll: Whether no rows of an earlier scan were taken again, and it did not fail.
+    mutating func endScan(readAll: Bool) -> Set<UInt64> {
         update(scanBegins: false)
-        return live.union(retired).union(fading)
+        defer { if readAll { retired.subtract(fading) } }
+        return live.union(retired)
     }
 
     private mutating func update(scanBegins: Bool) {

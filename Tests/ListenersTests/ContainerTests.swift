@@ -1,31 +1,97 @@
 import Testing
+import TwinportModel
 
 @testable import Listeners
 
 private let id = String(repeating: "0123456789abcdef", count: 4)
 
+/// Groups as on a systemd machine: what is below a user's service manager is that user's; everything else is root's.
+private func isRoots(_ hierarchy: Substring, _ path: ArraySlice<Substring>) -> Bool {
+    !path.contains { $0.hasPrefix("user@") || $0 == "delegated" }
+}
+
 @Suite struct ContainerTests {
+    private func container(_ text: String) -> Container? {
+        Container(cgroup: text.replacing("ID", with: id), isRoots: isRoots)
+    }
+
     @Test(arguments: [
-        "0::/docker/ID", "0::/system.slice/docker-ID.scope", "0::/../docker/ID/child",
-        "12:pids:/user.slice\n0::/machine.slice/libpod-ID.scope/container",
+        // Docker: cgroupfs, systemd, with a group of the container's own below; version 1.
+        "0::/docker/ID", "0::/system.slice/docker-ID.scope", "0::/docker/ID/child",
+        "0::/system.slice/docker-ID.scope/delegated/x",
+        "12:pids:/docker/ID\n11:cpu,cpuacct:/docker/ID\n1:name=systemd:/docker/ID\n0::/",
+        "12:pids:/user.slice\n1:name=systemd:/docker/ID\n0::/system.slice/containerd.service",
+        // Podman as root: systemd, cgroupfs, and the process that holds published ports.
+        "0::/machine.slice/libpod-ID.scope/container", "0::/libpod_parent/libpod-ID",
+        "0::/machine.slice/libpod-conmon-ID.scope",
+        // containerd and Kubernetes, both ways.
         "0::/kubepods.slice/kubepods-pod5.slice/cri-containerd-ID.scope",
-        "0::/kubepods/besteffort/pod5/ID", "1:name=systemd:/docker/ID\n0::/",
-    ]) func `the id is found in the cgroup paths of every runtime`(text: String) {
-        let text = text.replacing("ID", with: id)
-        #expect(Container(cgroup: text) == Container(id: id, name: ""))
+        "0::/kubepods/besteffort/pod5/ID", "0::/system.slice/nerdctl-ID.scope",
+        "0::/kubepods.slice/kubepods-besteffort.slice/crio-ID.scope",
+    ]) func `the id is found in the control groups that runtimes make as root`(text: String) {
+        #expect(container(text) == Container(id: id, name: ""))
+    }
+
+    @Test(arguments: [
+        // Rootless Podman and Docker.
+        "0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope/container",
+        "0::/user.slice/user-1000.slice/user@1000.service/user.slice/docker-ID.scope",
+        // What any user can arrange.
+        "0::/user.slice/user-1000.slice/user@1000.service/app.slice/docker-ID.scope",
+        "0::/user.slice/user-1000.slice/user@1000.service/lxc.payload.web",
+        "0::/user.slice/user-1000.slice/user@1000.service/lxc/web",
+        "1:name=systemd:/user.slice/user-1000.slice/user@1000.service/docker/ID\n0::/",
+        "0::/system.slice/ci.service/delegated/docker-ID.scope",
+    ]) func `a name that a user gave to a group is no container`(text: String) {
+        #expect(container(text) == nil)
+    }
+
+    @Test func `a group within a container's does not hide the container`() {
+        let other = String(id.reversed())
+        let text = "0::/system.slice/docker-ID.scope/delegated/docker-\(other).scope"
+        #expect(container(text)?.id == id)
+        // Root in Docker in Docker: both are root's, and the inner one is nearer.
+        #expect(container("0::/docker/ID/docker/\(other)")?.id == other)
+    }
+
+    @Test func `each hierarchy is asked for its own groups`() {
+        var asked: [String] = []
+        let text = "3:pids:/a/docker/\(id)\n0::/b/docker/\(id)"
+        let found = Container(cgroup: text) { hierarchy, parent in
+            asked.append("\(hierarchy):\(parent.joined(separator: "/"))")
+            return false
+        }
+        #expect(found == nil && asked == ["pids:a/docker", ":b/docker"])
     }
 
     @Test func `LXC gives its containers a name`() {
-        #expect(Container(cgroup: "0::/lxc.payload.web/x.service")?.name == "web")
-        #expect(Container(cgroup: "0::/lxc/web")?.name == "web")
-        #expect(Container(cgroup: "0::/lxc/a\u{1b}[b")?.name == "a_[b")
+        #expect(container("0::/lxc.payload.web/x.service")?.name == "web")
+        #expect(container("0::/lxc/web")?.name == "web")
+        #expect(container("0::/lxc/a\u{1b}[b")?.name == "a_[b")
     }
 
     @Test(arguments: [
         "", "0::/", "0::/system.slice/nginx.service", "0::/docker/IDF", "0::/docker/xID",
         "0::/user.slice/app-\(String(repeating: "z", count: 64)).scope", "nonsense\n:::\n",
     ]) func `what is no container is none`(text: String) {
-        #expect(Container(cgroup: text.replacing("ID", with: id)) == nil)
+        #expect(container(text) == nil)
+    }
+
+    @Test func `only a docker-proxy that is root's in every way counts`() {
+        let status = { (uid: String) in "Name:\tdocker-proxy\nUid:\t\(uid)\nGid:\t0\t0\t0\t0\n" }
+        #expect(Container.isRoots(status: status("0\t0\t0\t0")))
+        // A user's, one that a user started from a set-uid program, and nonsense.
+        for uid in ["1000\t1000\t1000\t1000", "1000\t0\t0\t0", "0\t0\t0", ""] {
+            #expect(!Container.isRoots(status: status(uid)))
+        }
+        #expect(!Container.isRoots(status: "Name:\tdocker-proxy\n"))
+    }
+
+    @Test func `groups above that are not root's, or cannot be looked at, are nobody's word`() {
+        let groups = ControlGroups()
+        #expect(!groups.isRoots("no such hierarchy", []))
+        #expect(!groups.isRoots("", ["..", "x"][...]))
+        #expect(!groups.isRoots("", ["there", "is", "none"][...]))
     }
 
     @Test func `mountinfo tells the id and where the files are`() {

@@ -1,6 +1,6 @@
-import Addresses
 import TestSupport
 import Testing
+import TwinportModel
 
 @testable import Listeners
 
@@ -81,7 +81,7 @@ private let tcp6 = """
     @Test(.enabled(if: SockDiag() != nil, "this kernel has no sock_diag"))
     func `sock_diag and proc agree on this machine`() throws {
         let scanner = Scanner()
-        _ = try scanner.scan(now: 1)
+        _ = try scanner.scan(at: Instant(milliseconds: 1))
         let diag = try #require(SockDiag())
         func words(_ rows: [SocketRow]) -> Set<String> {
             Set(rows.map { "\($0.endpoint) \($0.inode) \($0.uid)" })

@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import TwinportModel
 
 @testable import Listeners
 
@@ -30,8 +31,16 @@ struct ScannerTests {
 
     @Test func `tables that are missing are empty, as tcp6 is without IPv6`() throws {
         try withTables { scanner, _ in
-            let rows = try scanner.scan(now: 0)
+            let rows = try scanner.scan(at: Instant(milliseconds: 0))
             #expect(rows.map(\.inode) == [1, 2])
+        }
+    }
+
+    @Test func `a socket by which another Twinport asks about a port is no listener`() throws {
+        try withTables { scanner, folder in
+            let probe = Self.row("1F92", "07", inode: 3).replacing("0100007F", with: "5AA55A7F")
+            try write(Self.header + Self.row("1F91", "07", inode: 2) + probe, "udp", folder)
+            #expect(try scanner.scan(at: Instant(milliseconds: 0)).map(\.inode) == [1, 2])
         }
     }
 
@@ -44,7 +53,7 @@ struct ScannerTests {
             try? FileManager.default.removeItem(at: table)
             // ELOOP, even for root.
             try FileManager.default.createSymbolicLink(at: table, withDestinationURL: table)
-            #expect(throws: Listeners.Scanner.Failure.self) { _ = try scanner.scan(now: 0) }
+            #expect(throws: ScanFailure.self) { _ = try scanner.scan(at: Instant(milliseconds: 0)) }
         }
     }
 
@@ -58,10 +67,10 @@ struct ScannerTests {
             try? FileManager.default.removeItem(at: table)
             // EISDIR.
             try FileManager.default.createDirectory(at: table, withIntermediateDirectories: false)
-            #expect(throws: Listeners.Scanner.Failure.self) { _ = try scanner.scan(now: 0) }
+            #expect(throws: ScanFailure.self) { _ = try scanner.scan(at: Instant(milliseconds: 0)) }
             try FileManager.default.removeItem(at: table)
             try text?.write(to: table)
-            let rows = try scanner.scan(now: 10)
+            let rows = try scanner.scan(at: Instant(milliseconds: 10))
             #expect(rows.map(\.inode) == [1, 2])
         }
     }
@@ -71,7 +80,7 @@ struct ScannerTests {
         try withTables { scanner, folder in
             let row = Self.row("1F90", name == "tcp" ? "0A" : "07", inode: 3)
             try write(Self.header + row + row.prefix(40), name, folder)
-            #expect(throws: Listeners.Scanner.Failure.self) { _ = try scanner.scan(now: 0) }
+            #expect(throws: ScanFailure.self) { _ = try scanner.scan(at: Instant(milliseconds: 0)) }
         }
     }
 }

@@ -1,4 +1,4 @@
-internal import Addresses
+internal import TwinportModel
 
 /// Walks a table line by line and field by field, over bytes. Every step is checked; none allocates.
 struct LineScanner {

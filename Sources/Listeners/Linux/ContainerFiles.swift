@@ -1,30 +1,4 @@
-/// The container a process runs in.
-public struct Container: Hashable, Sendable {
-    /// Its id as its runtime gives it, 64 hexadecimal digits for most; empty when only its name is known.
-    public var id: String
-    /// Its name, empty when that is not known.
-    public var name: String
-
-    /// Names a container.
-    public init(id: String, name: String) {
-        self.id = id
-        self.name = name
-    }
-
-    /// A container of which neither is known.
-    public static let unknown = Container(id: "", name: "?")
-
-    /// As LISTENER carries it: `ID/NAME`.
-    public var text: String { "\(id)/\(name)" }
-
-    /// Reads ``text``; nil for "not in a container".
-    public init?(text: String) {
-        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2, text.utf8.count > 1 else { return nil }
-        id = String(parts[0])
-        name = String(parts[1])
-    }
-}
+internal import TwinportModel
 
 // What the files of the kernel and of container runtimes say. Pure.
 
@@ -35,23 +9,34 @@ extension Container {
     ///
     /// Runtimes put the id into the last components: `/docker/ID`, `docker-ID.scope`, `libpod-ID.scope/container`,
     /// `cri-containerd-ID.scope`, `kubepods/…/ID`. LXC puts its name there: `/lxc/NAME`, `lxc.payload.NAME`.
-    init?(cgroup text: String) {
+    ///
+    /// - Parameter isRoots: Whether a group of a hierarchy, and all above it, are root's. Only a name in such a group was
+    ///   given by root.
+    init?(cgroup text: String, isRoots: (Substring, ArraySlice<Substring>) -> Bool) {
         for line in text.split(separator: "\n") {
-            let path = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-            guard path.count == 3 else { continue }
-            let components = path[2].split(separator: "/")
-            for component in components.reversed() {
-                if let id = Self.id(inComponent: component) {
-                    self.init(id: id, name: "")
-                    return
-                }
+            let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+            guard parts.count == 3 else { continue }
+            let path = parts[2].split(separator: "/")
+            let named = path.indices.reversed().lazy.compactMap { index in
+                Self.named(path, index).map { (container: $0, parent: path[..<index]) }
             }
-            if let name = Self.lxcName(components) {
-                self.init(id: "", name: printable(name))
+            for name in named where isRoots(parts[1], name.parent) {
+                self = name.container
                 return
             }
         }
         return nil
+    }
+
+    /// The container that one component of a path names.
+    private static func named(_ path: [Substring], _ index: Int) -> Container? {
+        if let id = id(inComponent: path[index]) { return Container(id: id, name: "") }
+        let payload = "lxc.payload."
+        if path[index].hasPrefix(payload) {
+            return Container(id: "", name: printable(String(path[index].dropFirst(payload.count))))
+        }
+        guard index > 0, path[index - 1] == "lxc" else { return nil }
+        return Container(id: "", name: printable(String(path[index])))
     }
 
     private static func id(inComponent component: Substring) -> String? {
@@ -59,17 +44,6 @@ extension Container {
         let id = stem.suffix(idLength)
         let isWhole = id.count == stem.count || stem.dropLast(idLength).last == "-"
         return isWhole && isID(id) ? String(id) : nil
-    }
-
-    private static func lxcName(_ components: [Substring]) -> String? {
-        let payload = "lxc.payload."
-        for component in components where component.hasPrefix(payload) {
-            return String(component.dropFirst(payload.count))
-        }
-        guard let lxc = components.firstIndex(of: "lxc"), lxc + 1 < components.count else {
-            return nil
-        }
-        return String(components[lxc + 1])
     }
 
     private static func isID(_ text: Substring) -> Bool {
@@ -115,6 +89,13 @@ extension Container {
         let rest = text[start...]
         guard let end = rest.firstIndex(of: "\""), end > rest.startIndex else { return nil }
         return printable(String(rest[..<end]))
+    }
+
+    /// Whether a process is root's in every way, from its `/proc/PID/status`: "Uid:" has four numbers.
+    static func isRoots(status text: String) -> Bool {
+        let line = text.split(separator: "\n").first { $0.hasPrefix("Uid:") }
+        let numbers = line?.dropFirst(4).split(separator: "\t") ?? []
+        return numbers.count == 4 && numbers.allSatisfy { $0 == "0" }
     }
 
     /// Which address a `docker-proxy` forwards to, from its `/proc/PID/cmdline`.

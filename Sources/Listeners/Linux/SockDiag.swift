@@ -1,5 +1,5 @@
-internal import Addresses
 internal import Sockets
+internal import TwinportModel
 
 // What sock_diag(7) says of sockets: the request and the answer as bytes (pure), and the conversation.
 
@@ -10,6 +10,7 @@ enum DiagMessage {
     private static let familyV4: UInt8 = 2
     private static let familyV6: UInt8 = 10
     private static let attributeV6Only: UInt16 = 11
+    private static let attributeOptions: UInt16 = 22
 
     /// A request for all sockets of a family and protocol in the given states.
     static func dump(isIPv6: Bool, protocolNumber: UInt8, states: UInt32) -> [UInt8] {
@@ -108,16 +109,30 @@ enum DiagMessage {
         return SocketRow(
             kind: kind, endpoint: Endpoint(address, port).unmapped, state: bytes[start + 1],
             uid: word(bytes, start + 64), inode: UInt64(word(bytes, start + 68)),
-            isV6Only: v6Only(bytes, start + messageSize, end))
+            isV6Only: attribute(attributeV6Only, bytes, start + messageSize, end)
+                .map { bytes[$0.lowerBound] != 0 },
+            device: word(bytes, start + 40),
+            isMirror: isMirror(bytes, start + messageSize, end))
     }
 
-    private static func v6Only(_ bytes: [UInt8], _ start: Int, _ end: Int) -> Bool? {
+    /// Whether the options are those of a Twinport's mirror: multicast neither looped nor taken from other
+    /// programs' groups, and bind without a port delayed (struct inet_diag_sockopt); nil before Linux 5.10.
+    private static func isMirror(_ bytes: [UInt8], _ start: Int, _ end: Int) -> Bool? {
+        guard let options = attribute(attributeOptions, bytes, start, end), options.count >= 2
+        else { return nil }
+        return bytes[options.lowerBound] & 0x50 == 0 && bytes[options.lowerBound + 1] & 1 == 1
+    }
+
+    /// Where an attribute's value is; nil when it is missing or empty.
+    private static func attribute(
+        _ type: UInt16, _ bytes: [UInt8], _ start: Int, _ end: Int
+    ) -> Range<Int>? {
         var offset = start
         while end - offset >= 4 {
             let length = Int(half(bytes, offset))
             guard length >= 4, length <= end - offset else { return nil }
-            if half(bytes, offset + 2) == attributeV6Only, length >= 5 {
-                return bytes[offset + 4] != 0
+            if half(bytes, offset + 2) == type, length >= 5 {
+                return (offset + 4)..<(offset + length)
             }
             offset += (length + 3) & ~3
         }

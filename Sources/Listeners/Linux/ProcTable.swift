@@ -1,4 +1,4 @@
-internal import Addresses
+internal import TwinportModel
 
 // The tables of /proc/net, from bytes (proc_net(5)). Pure.
 //
@@ -7,23 +7,7 @@ internal import Addresses
 //
 // Addresses are 32-bit words in the machine's byte order, printed in hexadecimal; ports are numbers.
 
-/// One row of a table.
-struct SocketRow: Hashable {
-    /// `st` of a listening TCP socket.
-    static let listening: UInt8 = 0x0a
-    /// `st` of an unconnected UDP socket.
-    static let unconnected: UInt8 = 0x07
-
-    var kind: SocketKind
-    var endpoint: Endpoint
-    var state: UInt8
-    var uid: UInt32
-    var inode: UInt64
-    /// For `[::]`: whether it is v6-only; nil when this source does not tell.
-    var isV6Only: Bool?
-}
-
-/// A table that is not what it should be: cut off, or of another form. Never taken for an empty one.
+/// A malformed table: cut off, or of another form. It is never taken for an empty one.
 struct ProcTableError: Error, Equatable {
     let line: Int
 }
@@ -50,7 +34,7 @@ enum ProcTable {
         return rows
     }
 
-    /// Whether what was read so far shows a row that does not listen, so that no more is needed.
+    /// Whether the bytes read so far contain a row that does not listen, so that no more is needed.
     static func endsListening(_ kind: SocketKind, _ bytes: ArraySlice<UInt8>) -> Bool {
         // A line has at most 200 bytes: two of them hold the last whole one.
         var scanner = LineScanner(Array(bytes.suffix(400)))
