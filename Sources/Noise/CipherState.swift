@@ -3,7 +3,7 @@ internal import FoundationEssentials
 
 /// What is wrong with a peer's handshake or record. Deliberately without detail: which byte was wrong is
 /// nobody's business.
-public enum NoiseError: Error, Equatable, Sendable {
+package enum NoiseError: Error, Equatable, Sendable {
     /// A message is shorter than it can be, or longer than 65,535 bytes.
     case malformed
     /// Authentication failed: another key, or bytes that were changed on the way.
@@ -14,21 +14,45 @@ public enum NoiseError: Error, Equatable, Sendable {
 
 /// One key and its nonce counter (Noise rev. 34, §5.1) with AES-256-GCM (§12.3: 32 zero bits, then the counter
 /// in big-endian order).
-public struct CipherState: Sendable {
-    private let key: SymmetricKey
+package struct CipherState: Sendable {
+    private var key: SymmetricKey
     private var counter: UInt64 = 0
+    /// The key is replaced when none of these bits of the counter is set.
+    private var rekeyMask = UInt64.max
 
     /// How many bytes a ciphertext is longer than its plaintext.
-    public static let tagLength = 16
+    package static let tagLength = 16
 
     init(key: [UInt8]) {
         self.key = SymmetricKey(data: key)
     }
 
+    /// From now on the key is replaced after every so many messages, counted from the first.
+    ///
+    /// - Parameter messages: A power of two.
+    package mutating func rekey(every messages: UInt64) {
+        precondition(messages.nonzeroBitCount == 1)
+        rekeyMask = messages - 1
+    }
+
+    /// REKEY (§4.2): the next key follows from this one, and this one not from the next: whoever learns a key cannot
+    /// read what was sent under those before it. The counter goes on.
+    private mutating func rekey() throws(NoiseError) {
+        do {
+            var next = try AES.GCM.seal(
+                [UInt8](repeating: 0, count: 32), using: key, nonce: Self.nonce(.max)
+            ).ciphertext
+            key = SymmetricKey(data: next)
+            next.resetBytes(in: 0..<next.count)
+        } catch {
+            throw .malformed
+        }
+    }
+
     /// Encrypts; the tag is at the end.
     ///
     /// - Parameter ad: Bytes that are authenticated along and not sent.
-    public mutating func encrypt(
+    package mutating func encrypt(
         _ plaintext: [UInt8], ad: [UInt8] = []
     ) throws(NoiseError) -> [UInt8] {
         var sealed: [UInt8] = []
@@ -40,7 +64,7 @@ public struct CipherState: Sendable {
     }
 
     /// Encrypts, and hands the ciphertext and then the tag to `body`, without another copy.
-    public mutating func encrypt(
+    package mutating func encrypt(
         _ plaintext: [UInt8], _ body: (Span<UInt8>) -> Void
     ) throws(NoiseError) {
         let box = try seal(plaintext, [])
@@ -51,14 +75,14 @@ public struct CipherState: Sendable {
     }
 
     /// Checks and decrypts. A failure is final: the connection must end.
-    public mutating func decrypt(
+    package mutating func decrypt(
         _ ciphertext: ArraySlice<UInt8>, ad: [UInt8] = []
     ) throws(NoiseError) -> [UInt8] {
         Array(try open(ciphertext, ad))
     }
 
     /// Checks, decrypts, and hands the plaintext to `body`, without another copy.
-    public mutating func decrypt<Result, Failure: Error>(
+    package mutating func decrypt<Result, Failure: Error>(
         _ ciphertext: [UInt8], _ body: (Span<UInt8>) throws(Failure) -> Result
     ) throws -> Result {
         let plaintext = try open(ciphertext[...], [])
@@ -69,11 +93,14 @@ public struct CipherState: Sendable {
         _ plaintext: [UInt8], _ ad: [UInt8]
     ) throws(NoiseError) -> AES.GCM.SealedBox {
         let nonce = try nextNonce()
+        let box: AES.GCM.SealedBox
         do {
-            return try AES.GCM.seal(plaintext, using: key, nonce: nonce, authenticating: ad)
+            box = try AES.GCM.seal(plaintext, using: key, nonce: nonce, authenticating: ad)
         } catch {
             throw .malformed
         }
+        if counter & rekeyMask == 0 { try rekey() }
+        return box
     }
 
     private mutating func open(
@@ -81,27 +108,34 @@ public struct CipherState: Sendable {
     ) throws(NoiseError) -> Data {
         guard ciphertext.count >= Self.tagLength else { throw .malformed }
         let nonce = try nextNonce()
+        let plaintext: Data
         do {
             let box = try AES.GCM.SealedBox(
                 nonce: nonce, ciphertext: ciphertext.dropLast(Self.tagLength),
                 tag: ciphertext.suffix(Self.tagLength))
-            return try AES.GCM.open(box, using: key, authenticating: ad)
+            plaintext = try AES.GCM.open(box, using: key, authenticating: ad)
         } catch {
             throw .notAuthentic
         }
+        if counter & rekeyMask == 0 { try rekey() }
+        return plaintext
     }
 
     private mutating func nextNonce() throws(NoiseError) -> AES.GCM.Nonce {
         guard counter < .max else { throw .exhausted }
+        defer { counter += 1 }
+        do {
+            return try Self.nonce(counter)
+        } catch {
+            throw .malformed
+        }
+    }
+
+    private static func nonce(_ counter: UInt64) throws -> AES.GCM.Nonce {
         var bytes = [UInt8](repeating: 0, count: 12)
         for index in 0..<8 {
             bytes[4 + index] = UInt8(truncatingIfNeeded: counter >> (56 - 8 * index))
         }
-        counter += 1
-        do {
-            return try AES.GCM.Nonce(data: bytes)
-        } catch {
-            throw .malformed
-        }
+        return try AES.GCM.Nonce(data: bytes)
     }
 }

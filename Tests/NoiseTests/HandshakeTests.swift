@@ -39,11 +39,11 @@ private let prologue = Array("here".utf8)
     @Test func `the published vector of Noise_NNpsk0_25519_AESGCM_SHA256`() throws {
         let psk = bytes("54686973206973206d7920417573747269616e20706572737065637469766521")
         let prologue = bytes("4a6f686e2047616c74")
-        var initiator = try Handshake(
+        var initiator = try HandshakeState(
             key: psk, prologue: prologue,
             fixedEphemeral: bytes(
                 "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a"))
-        var responder = try Handshake(
+        var responder = try HandshakeState(
             key: psk, prologue: prologue,
             fixedEphemeral: bytes(
                 "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b"))
@@ -67,43 +67,70 @@ private let prologue = Array("here".utf8)
 
     @Test func `another key fails at the first message, and any changed byte`() throws {
         let key = TunnelKey.random()
-        var stranger = Handshake(key: .random(), prologue: prologue)
+        var stranger = HandshakeState(key: .random(), prologue: prologue)
         let wrong = try stranger.writeFirst()
-        var responder = Handshake(key: key, prologue: prologue)
+        var responder = HandshakeState(key: key, prologue: prologue)
         #expect(throws: NoiseError.notAuthentic) { try responder.answer(wrong[...]) }
-        var initiator = Handshake(key: key, prologue: prologue)
+        var initiator = HandshakeState(key: key, prologue: prologue)
         let first = try initiator.writeFirst()
         for index in first.indices {
             var changed = first
             changed[index] ^= 1
-            var responder = Handshake(key: key, prologue: prologue)
+            var responder = HandshakeState(key: key, prologue: prologue)
             #expect(throws: NoiseError.self) { try responder.answer(changed[...]) }
         }
         for count in 0..<first.count {
-            var responder = Handshake(key: key, prologue: prologue)
+            var responder = HandshakeState(key: key, prologue: prologue)
             #expect(throws: NoiseError.self) { try responder.answer(first.prefix(count)) }
         }
     }
 
     @Test func `a reflected message and one for another purpose do not decrypt`() throws {
         let key = TunnelKey.random()
-        var initiator = Handshake(key: key, prologue: prologue)
+        var initiator = HandshakeState(key: key, prologue: prologue)
         let first = try initiator.writeFirst()
         #expect(throws: NoiseError.notAuthentic) { try initiator.readSecond(first[...]) }
-        var elsewhere = Handshake(key: key, prologue: Array("there".utf8))
+        var elsewhere = HandshakeState(key: key, prologue: Array("there".utf8))
         #expect(throws: NoiseError.notAuthentic) { try elsewhere.answer(first[...]) }
+    }
+
+    /// REKEY by hand: the first half of what 32 zeros become under the greatest nonce (Noise rev. 34, §4.2).
+    @Test func `after so many messages each direction goes on with the key that follows`() throws {
+        let zeros = [UInt8](repeating: 0, count: 32)
+        var sender = CipherState(key: zeros)
+        var receiver = CipherState(key: zeros)
+        var unchanged = CipherState(key: zeros)
+        for side in 0..<2 {
+            if side == 0 { sender.rekey(every: 4) } else { receiver.rekey(every: 4) }
+        }
+        for number in 0..<20 {
+            let sealed = try sender.encrypt([UInt8(number)])
+            let plain = try unchanged.encrypt([UInt8(number)])
+            #expect((sealed == plain) == (number < 4))
+            #expect(try receiver.decrypt(sealed[...]) == [UInt8(number)])
+        }
+        // AES-256-GCM of 32 zeros under a key of zeros and this nonce, by another implementation (OpenSSL).
+        var next = CipherState(
+            key: bytes("f1573ed7ea59562387a25c24fabe25a3155fecd880e181089fe581c148cc6ba9"))
+        for number in 0..<4 { _ = try next.encrypt([UInt8(number)]) }
+        var again = CipherState(key: zeros)
+        again.rekey(every: 4)
+        for number in 0..<4 { _ = try again.encrypt([UInt8(number)]) }
+        for number in 4..<8 {
+            #expect(try again.encrypt([UInt8(number)]) == next.encrypt([UInt8(number)]))
+        }
     }
 
     @Test func `a replayed first message gets an answer that its replayer cannot use`() throws {
         let key = TunnelKey.random()
-        var initiator = Handshake(key: key, prologue: prologue)
+        var initiator = HandshakeState(key: key, prologue: prologue)
         let first = try initiator.writeFirst()
-        var genuine = Handshake(key: key, prologue: prologue)
+        var genuine = HandshakeState(key: key, prologue: prologue)
         var real = try genuine.answer(first[...])
         var client = try initiator.readSecond(real.answer[...])
         let record = try client.send.encrypt(Array("hello".utf8))
         #expect(try real.receive.decrypt(record[...]) == Array("hello".utf8))
-        var again = Handshake(key: key, prologue: prologue)
+        var again = HandshakeState(key: key, prologue: prologue)
         var replayed = try again.answer(first[...])
         #expect(replayed.answer != real.answer)
         #expect(throws: NoiseError.notAuthentic) { try replayed.receive.decrypt(record[...]) }
@@ -111,8 +138,8 @@ private let prologue = Array("here".utf8)
 
     @Test func `a record twice, or before its turn, does not decrypt`() throws {
         let key = TunnelKey.random()
-        var initiator = Handshake(key: key, prologue: prologue)
-        var responder = Handshake(key: key, prologue: prologue)
+        var initiator = HandshakeState(key: key, prologue: prologue)
+        var responder = HandshakeState(key: key, prologue: prologue)
         var server = try responder.answer(try initiator.writeFirst()[...])
         var client = try initiator.readSecond(server.answer[...])
         let one = try client.send.encrypt([1])
@@ -127,10 +154,31 @@ private let prologue = Array("here".utf8)
         #expect(try server.receive.decrypt(three[...]) == [3])
     }
 
+    @Test func `a first message is checked without answering it`() throws {
+        let key = TunnelKey.random()
+        let check = FirstMessageCheck(key: key, prologue: prologue)
+        var initiator = HandshakeState(key: key, prologue: prologue)
+        let first = try initiator.writeFirst()
+        // Twice: a check changes nothing.
+        #expect(check.accepts(first[...]) && check.accepts(first[...]))
+        for index in first.indices {
+            var changed = first
+            changed[index] ^= 1
+            #expect(!check.accepts(changed[...]))
+        }
+        for count in 0..<first.count { #expect(!check.accepts(first.prefix(count))) }
+        #expect(!check.accepts((first + [0])[...]))
+        let others = [
+            FirstMessageCheck(key: .random(), prologue: prologue),
+            FirstMessageCheck(key: key, prologue: Array("there".utf8)),
+        ]
+        for other in others { #expect(!other.accepts(first[...])) }
+    }
+
     @Test func `points of small order are refused`() throws {
         let key = TunnelKey.random()
         for point in [[UInt8](repeating: 0, count: 32), [1] + Array(repeating: 0, count: 31)] {
-            var responder = Handshake(key: key, prologue: prologue)
+            var responder = HandshakeState(key: key, prologue: prologue)
             let tag = [UInt8](repeating: 0, count: 16)
             #expect(throws: NoiseError.self) { try responder.answer((point + tag)[...]) }
         }
@@ -140,9 +188,9 @@ private let prologue = Array("here".utf8)
 @Suite struct TunnelKeyTests {
     @Test func `keys are 64 hexadecimal digits`() {
         let digits = String(repeating: "0aF9", count: 16)
-        #expect(TunnelKey.parse(digits + "\n")?.count == 32)
+        #expect(TunnelKey.parse(Array((digits + "\n").utf8))?.count == 32)
         for wrong in ["", "\n", String(digits.dropLast()), digits + "0", "g" + digits.dropFirst()] {
-            #expect(TunnelKey.parse(wrong) == nil)
+            #expect(TunnelKey.parse(Array(wrong.utf8)) == nil)
         }
     }
 }

@@ -1,6 +1,6 @@
-import Addresses
 import Testing
 import Tunnel
+import TwinportModel
 import Wire
 
 // The rules and limits of docs/protocol.md, each at its boundary, one below and one above.

@@ -1,7 +1,7 @@
-import Addresses
 import TestSupport
 import Testing
 import Tunnel
+import TwinportModel
 import Wire
 
 /// What a guest says in a conversation that has every frame in it, and what the host makes of it.

@@ -29,12 +29,15 @@ import Wire
         pair.start()
         let (flow, stream) = try drained(pair)
         #expect(pair.host.session.streamCount == 0 && pair.guest.session.streamCount == 0)
-        #expect(pair.host.session.heldBytes == 20_000 && pair.host.session.budget.offered == 0)
+        #expect(
+            pair.host.session.heldBytes == 20_000 && pair.host.session.memory.budget.offered == 0)
         #expect(stream.markReady() == .closed)
         stream.consumed(5_000)
         #expect(pair.host.session.heldBytes == 15_000)
         stream.consumed(15_000)
-        #expect(pair.host.session.budget == ReceiveBudget() && pair.host.session.draining.isEmpty)
+        #expect(
+            pair.host.session.memory.budget == ReceiveBudget()
+                && pair.host.session.streams.draining.isEmpty)
         pair.settle()
         #expect(pair.host.end == nil && pair.guest.end == nil && flow.endCode == nil)
     }
@@ -46,7 +49,9 @@ import Wire
         stream.reset(.reset)
         stream.reset(.reset)
         pair.settle()
-        #expect(pair.host.session.budget == ReceiveBudget() && pair.host.session.draining.isEmpty)
+        #expect(
+            pair.host.session.memory.budget == ReceiveBudget()
+                && pair.host.session.streams.draining.isEmpty)
         #expect(pair.host.end == nil && pair.guest.end == nil)
     }
 
@@ -101,17 +106,17 @@ import Wire
         let pair = Pair()
         pair.start()
         var flows: [(flow: ScriptedFlow, stream: TunnelStream)] = []
-        pair.host.session.maxDraining = 64
+        pair.host.session.streams.maxDraining = 64
         for _ in 0..<64 {
             flows.append(try drained(pair, 2))
             pair.now += 1
         }
-        #expect(pair.host.session.draining.count == 64)
+        #expect(pair.host.session.streams.draining.count == 64)
         // The first one goes on reading; so it is the second one that gives way.
         flows[0].stream.consumed(1)
         let last = try drained(pair, 1)
         #expect(flows.filter { $0.flow.endCode == .limit }.count == 1)
         #expect(flows[1].flow.endCode == .limit && last.flow.endCode == nil)
-        #expect(pair.host.session.draining.count == 64)
+        #expect(pair.host.session.streams.draining.count == 64)
     }
 }

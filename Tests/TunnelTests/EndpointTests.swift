@@ -1,9 +1,10 @@
-import Addresses
 import EventLoop
 import Foundation
+import Noise
 import Posix
 import Sockets
 import Testing
+import TwinportModel
 import Wire
 
 @testable import Tunnel
@@ -20,36 +21,30 @@ private final class Door: TunnelEndpointDelegate {
     var onEnd: () -> Void = {}
     private let watcher = EndWatcher()
 
-    /// Adopts sessions, and tells the endpoint of their end as a side does.
+    /// Adopts sessions, and tells the endpoint of their end as a forwarder does.
     private final class EndWatcher: SessionDelegate {
         weak var door: Door?
-        func session(_ session: Session, greeted hello: Hello) {}
-        func session(_ session: Session, advertised listener: ListenerMessage) {}
-        func session(_ session: Session, withdrew listener: ListenerID) {}
-        func sessionSynced(_ session: Session) {}
-        func session(_ session: Session, reported mirror: MirrorMessage) {}
-        func session(_ session: Session, asked policy: PolicyMessage) {}
-        func session(_ session: Session, opened stream: TunnelStream, _ message: OpenMessage) {
-            stream.refuse(.disabled)
-        }
-        func session(_ session: Session, writeControl writer: inout ByteWriter) -> ControlTurn {
+        func settle() {}
+        func received(_ message: ControlMessage) {}
+        func opened(_ stream: TunnelStream, _ message: OpenMessage) { stream.refuse(.disabled) }
+        func writeControl(to writer: inout ByteWriter, withWithdrawals: Bool) -> ControlTurn {
             .nothing
         }
-        func session(_ session: Session, ended end: SessionEnd) {
-            guard let door, session === door.live else { return }
+        func sessionEnded(_ end: SessionEnd) {
+            guard let door, let session = door.live else { return }
             door.live = nil
             door.endpoint.sessionEnded(session)
             door.onEnd()
         }
     }
 
-    init(path: String? = nil) throws {
+    init(path: String? = nil, key: TunnelKey? = nil) throws {
         self.path =
             path ?? "/tmp/twinport-door-\(getpid())-\(UInt32.random(in: 0...(.max)))"
         loop = try Loop()
         watcher.door = self
         endpoint = TunnelEndpoint(
-            loop: loop, mode: .listen(.unix(path: self.path)), key: nil, admission: Admission(),
+            loop: loop, mode: .listen(.unix(path: self.path)), key: key, admission: Admission(),
             delegate: self)
         try endpoint.start()
     }
@@ -65,7 +60,7 @@ private final class Door: TunnelEndpointDelegate {
             role: .host, instance: 1, epoch: 1, os: "Linux", kernel: "", hostname: "", program: "")
     }
     func refusal(of hello: Hello) -> String? { nil }
-    func tunnelUp(_ session: Session, _ hello: Hello) {
+    func tunnelUp(_ session: Session, _ hello: Hello, of owner: SessionOwner) {
         ups += 1
         live = session
         session.adopt(watcher)
@@ -91,13 +86,32 @@ private final class Caller {
         socket = dial.takeSocket()
     }
 
-    func sayHello() throws {
+    func sayHello(instance: UInt64 = 2) throws {
         var writer = ByteWriter()
         Hello(
-            role: .guest, instance: 2, epoch: 1, os: "Linux", kernel: "", hostname: "", program: ""
+            role: .guest, instance: instance, epoch: 1, os: "Linux", kernel: "", hostname: "",
+            program: ""
         ).write(to: &writer)
         let count = try socket?.write(writer.bytes.span)
         #expect(count == writer.bytes.count)
+    }
+
+    func say(_ bytes: [UInt8]) throws {
+        let count = try socket?.write(bytes.span)
+        #expect(count == bytes.count)
+    }
+
+    /// Proves the key and greets.
+    func prove(_ key: TunnelKey, _ door: Door) throws {
+        var dialler = HandshakeState(key: key, prologue: ProofLink.prologue)
+        try say([0, 48] + (try dialler.writeFirst()))
+        door.turns()
+        let buffer = IOBuffer(capacity: 2 + HandshakeState.messageLength)
+        _ = try socket?.read(into: buffer)
+        let answer = buffer.withReadable { Array(copying: $0) }
+        var keys = try dialler.readSecond(answer.dropFirst(2))
+        try say([0, 16] + (try keys.send.encrypt([])))
+        try sayHello()
     }
 
     /// Whether the other end has closed.
@@ -119,7 +133,8 @@ private final class Caller {
     /// How many frames of a type came since the last call.
     func frames(_ type: FrameType) throws -> Int {
         let buffer = IOBuffer(capacity: 65_536)
-        while let count = try socket?.read(into: buffer), count > 0 {}
+        // A connection that was closed before all we said was read ends with a reset.
+        while let count = (try? socket?.read(into: buffer)) ?? nil, count > 0 {}
         return try buffer.withReadable { bytes in
             var decoder = FrameDecoder()
             var (found, position) = (0, 0)
@@ -223,6 +238,56 @@ private final class Caller {
         #expect(door.live?.isEnded == false && door.ups == 1)
     }
 
+    @Test func `a stranger is turned away at once, and the live session never hears of it`() throws
+    {
+        let door = try Door()
+        defer { door.close() }
+        let first = try door.connect()
+        try first.sayHello()
+        door.turns()
+        for stranger in UInt64(10)..<30 {
+            let newcomer = try door.connect()
+            try newcomer.sayHello(instance: stranger)
+            door.turns(2)
+            #expect(try newcomer.isClosed())
+        }
+        #expect(try first.frames(.ping) == 0)
+        #expect(door.live?.isEnded == false && door.ups == 1)
+        #expect(door.trouble.last?.contains("already has a guest connected") == true)
+        // When the owner has gone, a stranger is welcome.
+        first.leave()
+        door.turns()
+        let next = try door.connect()
+        try next.sayHello(instance: 30)
+        door.turns()
+        #expect(door.ups == 2)
+    }
+
+    @Test func `with a key, silent and wrong connections cost no session its place`() throws {
+        let key = TunnelKey.random()
+        let door = try Door(key: key)
+        defer { door.close() }
+        var callers: [Caller] = []
+        for _ in 0..<Lobby.seats + 10 { callers.append(try door.connect()) }
+        #expect(try callers.filter { try !$0.isClosed() }.count == Lobby.seats)
+        let keyless = try door.connect()
+        try keyless.sayHello()
+        door.turns()
+        #expect(try keyless.frames(.goAway) == 1)
+        #expect(door.trouble.last?.contains("this side asks for a key") == true)
+        var dialler = HandshakeState(key: .random(), prologue: ProofLink.prologue)
+        let wrong = try door.connect()
+        try wrong.say([0, 48] + (try dialler.writeFirst()))
+        door.turns()
+        #expect(try wrong.frames(.goAway) == 1)
+        #expect(door.trouble.last?.contains("same key") == true)
+        #expect(door.ups == 0)
+        let guest = try door.connect()
+        try guest.prove(key, door)
+        door.turns()
+        #expect(door.live != nil)
+    }
+
     @Test func `who takes the place of one that stops keeps it`() throws {
         let first = try Door()
         let caller = try first.connect()
@@ -246,8 +311,8 @@ private final class Caller {
     @Test func `what cannot be listened for at the same time`() throws {
         func excludes(_ one: String, _ two: String) throws -> Bool {
             let (one, two) = (try TunnelURI(parsing: one), try TunnelURI(parsing: two))
-            #expect(!TunnelEndpoint.Mode.listen(one).excludes(.connect(two)))
-            return TunnelEndpoint.Mode.listen(one).excludes(.listen(two))
+            #expect(!TunnelMode.listen(one).excludes(.connect(two)))
+            return TunnelMode.listen(one).excludes(.listen(two))
         }
         #expect(try excludes("unix:///a/b", "unix:///a/b"))
         #expect(try !excludes("unix:///a/b", "unix:///a/c"))

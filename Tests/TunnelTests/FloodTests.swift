@@ -1,6 +1,6 @@
-import Addresses
 import Sockets
 import Testing
+import TwinportModel
 import Wire
 
 @testable import Tunnel
@@ -55,9 +55,51 @@ import Wire
         #expect(victim.verdict == .calm && taken == burst + 1)
     }
 
+    @Test func `small frames get turns as short as others`() {
+        let victim = greeted()
+        let link = victim.host.link
+        var writer = ByteWriter()
+        for _ in 0..<9_000 { Frames.writeWindow(first, offset: 1, to: &writer) }
+        let frames = Array(writer.bytes)
+        link.incoming += frames
+        victim.host.session.linkReadable()
+        #expect(link.incoming.isEmpty)
+        // Now it is known that they are small.
+        link.incoming += frames
+        victim.host.session.linkReadable()
+        #expect(link.incoming.count == frames.count - 65_536)
+        while !link.incoming.isEmpty { victim.host.session.linkReadable() }
+        #expect(victim.host.end == nil)
+        // And with large ones there is more at a time again.
+        victim.open(1)
+        for _ in 0..<2 { victim.data(first.rawValue, 16_000) }
+        #expect(victim.host.session.inbox.readLimit == .max)
+    }
+
+    @Test func `each LISTENER pays for one LISTENER_GONE`() {
+        let victim = greeted()
+        for number in 0..<20_000 as Range<UInt32> {
+            victim.send {
+                ListenerMessage(
+                    id: ListenerID(rawValue: number), kind: 1, isV6Only: false,
+                    endpoint: Endpoint(.loopbackV4, 80), uid: 0, owner: "", container: ""
+                ).write(to: &$0)
+            }
+        }
+        // All go at once, and 20,000 more come: 60,000 frames.
+        for number in 0..<40_000 as Range<UInt32> {
+            victim.send { Frames.writeGone(ListenerID(rawValue: number % 20_000), to: &$0) }
+            guard number >= 20_000 else { continue }
+            #expect(victim.verdict == nil, "\(number)")
+            if victim.verdict != nil { return }
+        }
+        victim.send { Frames.writeGone(ListenerID(rawValue: 1), to: &$0) }
+        #expect(victim.verdict == .calm)
+    }
+
     @Test func `frames of unknown types are skipped, 20,000 at once`() {
         let victim = greeted()
-        for _ in 0..<20_000 { victim.frame(0x80, stream: 7) }
+        for _ in 0..<20_000 { victim.frame(0xf0, stream: 7) }
         #expect(victim.verdict == nil)
         victim.frame(0xff)
         #expect(victim.verdict == .calm)
@@ -122,7 +164,7 @@ import Wire
             victim.now += 1
         }
         #expect(victim.verdict == nil && victim.host.session.streamCount == 0)
-        #expect(victim.host.session.accepted.free.isEmpty)
+        #expect(victim.host.session.streams.accepted.free.isEmpty)
     }
 
     @Test func `a peer that reads slowly cannot make the scheduler's queues grow`() {
@@ -151,7 +193,7 @@ import Wire
         }
         session.pump()
         #expect(
-            session.waiting.ready.count + session.waiting.newlyReady.count
+            session.scheduler.dataCount
                 <= 2 * session.streamCount + 64)
     }
 
@@ -175,7 +217,7 @@ import Wire
                 victim.host.accepted[slot - 1].received.removeAll()
             }
         }
-        #expect(victim.host.session.budget.held == ReceiveBudget.maxHeld)
+        #expect(victim.host.session.memory.budget.held == ReceiveBudget.maxHeld)
         #expect(victim.host.accepted.map(\.endCode).filter { $0 == .limit }.count == going)
         #expect(victim.host.session.streamsOverBudget == going && victim.verdict == nil)
         // Who reads at once is not the one to pay.
@@ -189,7 +231,8 @@ import Wire
         // What an application reads makes room again.
         victim.host.accepted[20].stream?.consumed(window)
         victim.host.accepted[21].stream?.reset(.reset)
-        #expect(victim.host.session.budget.held == ReceiveBudget.maxHeld - 2 * UInt64(window))
+        #expect(
+            victim.host.session.memory.budget.held == ReceiveBudget.maxHeld - 2 * UInt64(window))
     }
 
     @Test func `a peer that takes nothing for 30 s is gone, though it talks`() {
@@ -259,7 +302,7 @@ import Wire
     private func victim(_ meddler: Meddler) -> Victim {
         let victim = Victim()
         victim.hello()
-        victim.host.onOpen = { stream, _ in stream.handler = meddler }
+        victim.host.onOpen = { stream, _ in stream.attach(meddler) }
         victim.open(1)
         return victim
     }

@@ -1,8 +1,9 @@
-import Addresses
 import Sockets
 import Testing
-import Tunnel
+import TwinportModel
 import Wire
+
+@testable import Tunnel
 
 /// A flow that sends what it is given and remembers what came.
 final class ScriptedFlow: StreamHandler {
@@ -13,8 +14,13 @@ final class ScriptedFlow: StreamHandler {
     var toSendDatagrams: [[UInt8]] = []
     var isDatagram = false
     var gotEnd = false
-    var wasOpened = false
+    /// URGENT, MOVED and KEEPALIVE, in order.
+    var extensions: [String] = []
+    /// A byte to be sent as urgent, before the others.
+    var urgent: UInt8?
     var endCode: ResetCode?
+    /// Whether the peer's target answered.
+    var wasOpened: Bool { stream?.state.isAnswered == true }
     var consumes = true
     /// Whether `received` is wanted.
     var remembers = true
@@ -23,6 +29,11 @@ final class ScriptedFlow: StreamHandler {
 
     func fill(_ buffer: IOBuffer, limit: Int) -> Fill {
         if isDatagram { return fillDatagram(buffer, limit: limit) }
+        if let byte = urgent {
+            urgent = nil
+            buffer.append([byte])
+            return .urgent
+        }
         if toSend.isEmpty { return endsAfterSending ? .end : .nothing }
         let count = min(limit, toSend.count)
         buffer.append(Array(toSend[..<count]))
@@ -38,8 +49,6 @@ final class ScriptedFlow: StreamHandler {
         return .bytes(first.count, more: !toSendDatagrams.isEmpty)
     }
 
-    func streamOpened() { wasOpened = true }
-
     func received(_ bytes: Span<UInt8>) {
         guard remembers else { return }
         var chunk: [UInt8] = []
@@ -48,12 +57,19 @@ final class ScriptedFlow: StreamHandler {
         if consumes, !isDatagram { stream?.consumed(chunk.count) }
     }
 
+    func receivedUrgent(_ byte: UInt8) {
+        extensions.append("urgent \(byte) at \(received.count)")
+        stream?.consumed(1)
+    }
+    func moved(to port: UInt16) { extensions.append("moved \(port)") }
+    func keepAlive(after seconds: UInt16) { extensions.append("keep-alive \(seconds)") }
+
     func receivedEnd() { gotEnd = true }
     func streamEnded(_ code: ResetCode) { endCode = code }
 }
 
 /// One end of a session under test.
-final class End: SessionDelegate {
+final class End: HandshakeDelegate, SessionDelegate {
     let link = MemoryLink()
     let role: Role
     private(set) var session: Session!
@@ -69,45 +85,48 @@ final class End: SessionDelegate {
     /// - Parameter wrap: Puts a link, as a cipher, around the one in memory.
     init(
         _ role: Role, clock: @escaping () -> UInt64,
-        wrap: (MemoryLink) -> any Link = { $0 }
+        wrap: (MemoryLink) -> any Link = { $0 }, features: Features = .ours
     ) {
         self.role = role
-        session = Session(
-            link: wrap(link),
-            hello: Hello(
-                role: role, instance: 1, epoch: 1, os: "Linux", kernel: "", hostname: "",
-                program: ""),
-            delegate: self, clock: clock)
+        var hello = Hello(
+            role: role, instance: 1, epoch: 1, os: "Linux", kernel: "", hostname: "", program: "")
+        hello.optionalFeatures = features.rawValue
+        session = Session(link: wrap(link), hello: hello, handshake: self, clock: clock)
     }
 
-    func session(_ session: Session, greeted hello: Hello) { greeted = hello }
-    func session(_ session: Session, advertised listener: ListenerMessage) {
-        log.append("listener \(listener.id.rawValue)")
+    func greeted(_ hello: Hello) {
+        greeted = hello
+        session.adopt(self)
     }
-    func session(_ session: Session, withdrew listener: ListenerID) {
-        log.append("gone \(listener.rawValue)")
+
+    func settle() {}
+    func received(_ message: ControlMessage) {
+        switch message {
+        case .listener(let listener): log.append("listener \(listener.id.rawValue)")
+        case .listenerGone(let number): log.append("gone \(number.rawValue)")
+        case .synced: log.append("sync")
+        case .mirror(let mirror): log.append("mirror \(mirror.state.name)")
+        case .policy(let policy): log.append("policy \(policy.udpIdle)")
+        }
     }
-    func sessionSynced(_ session: Session) { log.append("sync") }
-    func session(_ session: Session, reported mirror: MirrorMessage) {
-        log.append("mirror \(mirror.state.name)")
-    }
-    func session(_ session: Session, asked policy: PolicyMessage) {
-        log.append("policy \(policy.udpIdle)")
-    }
-    func session(_ session: Session, opened stream: TunnelStream, _ message: OpenMessage) {
+
+    func opened(_ stream: TunnelStream, _ message: OpenMessage) {
         let flow = ScriptedFlow()
         flow.isDatagram = message.transport == .udp
         flow.stream = stream
-        stream.handler = flow
+        stream.attach(flow)
         accepted.append(flow)
         onOpen(stream, flow)
     }
-    func session(_ session: Session, writeControl writer: inout ByteWriter) -> ControlTurn {
+
+    func writeControl(to writer: inout ByteWriter, withWithdrawals: Bool) -> ControlTurn {
         guard !control.isEmpty else { return .nothing }
         control.removeFirst()(&writer)
         return .wrote
     }
-    func session(_ session: Session, ended end: SessionEnd) { self.end = end }
+
+    func handshakeEnded(_ end: SessionEnd) { self.end = end }
+    func sessionEnded(_ end: SessionEnd) { self.end = end }
 
     func open(_ flow: ScriptedFlow, _ transport: TransportProtocol = .tcp) -> TunnelStream? {
         flow.isDatagram = transport == .udp
@@ -127,10 +146,13 @@ final class Pair {
 
     init(
         host wrapHost: (MemoryLink) -> any Link = { $0 },
-        guest wrapGuest: (MemoryLink) -> any Link = { $0 }
+        guest wrapGuest: (MemoryLink) -> any Link = { $0 },
+        features: (Role) -> Features = { _ in .ours }
     ) {
-        host = End(.host, clock: { [unowned self] in now }, wrap: wrapHost)
-        guest = End(.guest, clock: { [unowned self] in now }, wrap: wrapGuest)
+        host = End(
+            .host, clock: { [unowned self] in now }, wrap: wrapHost, features: features(.host))
+        guest = End(
+            .guest, clock: { [unowned self] in now }, wrap: wrapGuest, features: features(.guest))
     }
 
     func start() {

@@ -13,25 +13,25 @@ final class MemoryLink: Link {
     var isClosed = false
     var isPeerClosed = false
     /// What a read ends with, once everything is read.
-    var failure: SystemError?
+    var failure: LinkError?
     var wantsWritable = false
-    weak var session: Session?
+    weak var owner: (any LinkOwner)?
 
-    func read(into buffer: IOBuffer) throws(SystemError) -> Int? {
+    func read(into buffer: IOBuffer) throws(LinkError) -> Int? {
         if incoming.isEmpty, let failure {
             self.failure = nil
             isPeerClosed = true
             throw failure
         }
         if incoming.isEmpty { return isPeerClosed ? 0 : nil }
-        let count = min(buffer.space, incoming.count)
+        let count = min(buffer.readSpace, incoming.count)
         buffer.append(Array(incoming[..<count]))
         incoming.removeFirst(count)
         return count
     }
 
-    func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int? {
-        if isPeerClosed { throw SystemError("send", 32) }
+    func write(_ bytes: Span<UInt8>) throws(LinkError) -> Int? {
+        if isPeerClosed { throw .system(SystemError("send", 32)) }
         let count = min(capacity, bytes.count)
         guard count > 0 else { return nil }
         for index in 0..<count { outgoing.append(bytes[index]) }
@@ -41,6 +41,6 @@ final class MemoryLink: Link {
     }
 
     func watchWritable(_ isWanted: Bool) { wantsWritable = isWanted }
-    func attach(_ session: Session) { self.session = session }
+    func attach(_ owner: any LinkOwner) { self.owner = owner }
     func close() { isClosed = true }
 }

@@ -1,6 +1,6 @@
-import Addresses
 import TestSupport
 import Testing
+import TwinportModel
 import Wire
 
 @testable import Tunnel
@@ -105,12 +105,12 @@ import Wire
         pair.start()
         for round in 0..<3 {
             let streams = (0..<40).compactMap { _ in pair.host.open(ScriptedFlow()) }
-            #expect(streams.count == 40 && pair.host.session.budget.offered > 1 << 20)
+            #expect(streams.count == 40 && pair.host.session.memory.budget.offered > 1 << 20)
             pair.settle()
             for stream in streams { stream.reset(.reset) }
             pair.settle()
-            #expect(pair.host.session.budget == ReceiveBudget(), "round \(round)")
-            #expect(pair.guest.session.budget == ReceiveBudget(), "round \(round)")
+            #expect(pair.host.session.memory.budget == ReceiveBudget(), "round \(round)")
+            #expect(pair.guest.session.memory.budget == ReceiveBudget(), "round \(round)")
         }
     }
 
@@ -157,7 +157,7 @@ import Wire
         func stream(_ id: StreamID) -> TunnelStream {
             let here = Endpoint(.loopbackV4, 1)
             return TunnelStream(
-                id: id, session: victim.host.session, isLocal: true,
+                id: id, owner: victim.host.session, isLocal: true,
                 open: OpenMessage(
                     listener: ListenerID(rawValue: 1), transport: .tcp, window: 0, client: here,
                     dialled: here),
@@ -217,16 +217,16 @@ import Wire
             var now: UInt64 = 0
             while now + 1_000 < silence {
                 now += 1_000
-                _ = liveness.tick(now: now, isGreeted: true, isWaitingToWrite: false)
+                _ = liveness.tick(now: now, hasReceivedHello: true, isWaitingToWrite: false)
             }
-            let got = liveness.tick(now: silence, isGreeted: true, isWaitingToWrite: false)
+            let got = liveness.tick(now: silence, hasReceivedHello: true, isWaitingToWrite: false)
             #expect(got == verdict)
         }
         var slept = Liveness(now: 0)
-        _ = slept.tick(now: 4_001, isGreeted: true, isWaitingToWrite: true)
+        _ = slept.tick(now: 4_001, hasReceivedHello: true, isWaitingToWrite: true)
         #expect(slept.lastHeard == 4_001)
         var awake = Liveness(now: 0)
-        _ = awake.tick(now: 4_000, isGreeted: true, isWaitingToWrite: true)
+        _ = awake.tick(now: 4_000, hasReceivedHello: true, isWaitingToWrite: true)
         #expect(awake.lastHeard == 0)
     }
 }

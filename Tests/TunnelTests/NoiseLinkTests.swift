@@ -63,6 +63,30 @@ private func pair(_ host: TunnelKey, _ guest: TunnelKey) -> Pair {
         #expect(pair.host.link.isClosed)
     }
 
+    @Test(arguments: [nil, SystemError("recv", 104)])
+    func `who dials with another key is told of keys when the other end hangs up`(
+        reset: SystemError?
+    ) {
+        let pair = pair(.random(), .random())
+        pair.guest.session.start()
+        pair.guest.link.isPeerClosed = reset == nil
+        pair.guest.link.failure = reset.map { .system($0) }
+        pair.guest.session.linkReadable()
+        #expect(pair.guest.end?.reason.contains("do both ends have the same key?") == true)
+        #expect(pair.guest.end?.isByPeer == false)
+    }
+
+    @Test func `an end after the keys were found to be the same is an end, and no word of keys`() {
+        let key = TunnelKey.random()
+        let pair = pair(key, key)
+        pair.host.session.start()
+        pair.guest.session.start()
+        pair.settle()
+        pair.guest.link.isPeerClosed = true
+        pair.guest.session.linkReadable()
+        #expect(pair.guest.end?.reason.contains("key") == false)
+    }
+
     @Test func `a plaintext peer, a changed byte, an empty and a huge record end the session`() {
         for bytes in [Array("\u{1}TWINPORT........".utf8), [0, 0], [0xff, 0xff] + [1, 2, 3]] {
             let key = TunnelKey.random()
@@ -91,9 +115,40 @@ private func pair(_ host: TunnelKey, _ guest: TunnelKey) -> Pair {
         pair.settle()
         pair.guest.session.end(SessionEnd(.shutdown, "the guest shuts down"))
         pair.host.link.incoming += pair.guest.link.outgoing
-        pair.host.link.failure = SystemError("read", 104)
+        pair.host.link.failure = .system(SystemError("read", 104))
         pair.host.session.linkReadable()
         #expect(pair.host.end?.reason.contains("the guest shuts down") == true)
+    }
+
+    /// An old side does not say that it knows it.
+    @Test(arguments: [(true, true), (true, false), (false, true)])
+    func `a long session changes its keys if both sides can`(host: Bool, guest: Bool) throws {
+        let key = TunnelKey.random()
+        let pair = Pair(
+            host: { NoiseLink($0, key: key, part: .responder, recordsPerKey: 4) },
+            guest: { NoiseLink($0, key: key, part: .initiator, recordsPerKey: 4) },
+            features: { ($0 == .host ? host : guest) ? .ours : [.moved] })
+        pair.start()
+        let flow = ScriptedFlow()
+        flow.toSend = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        let bulk = flow.toSend
+        _ = try #require(pair.guest.open(flow)).markReady()
+        pair.settle()
+        #expect(pair.host.end == nil && pair.guest.end == nil)
+        #expect(pair.host.accepted.first?.received == bulk)
+    }
+
+    @Test func `one side that changes its keys alone is not understood`() throws {
+        let key = TunnelKey.random()
+        let pair = Pair(
+            host: { NoiseLink($0, key: key, part: .responder, recordsPerKey: 4) },
+            guest: { NoiseLink($0, key: key, part: .initiator, recordsPerKey: 8) })
+        pair.start()
+        let flow = ScriptedFlow()
+        flow.toSend = [UInt8](repeating: 1, count: 300_000)
+        _ = try #require(pair.guest.open(flow)).markReady()
+        pair.settle()
+        #expect(pair.host.end?.reason.contains("same key") == true || pair.guest.end != nil)
     }
 
     @Test func `a silent peer is dropped after five seconds`() {

@@ -1,7 +1,7 @@
-import Addresses
 import TestSupport
 import Testing
 import Tunnel
+import TwinportModel
 import Wire
 
 @Suite struct SessionTests {

@@ -1,5 +1,5 @@
-import Addresses
 import Tunnel
+import TwinportModel
 import Wire
 
 /// A host session whose guest is whatever the test types.

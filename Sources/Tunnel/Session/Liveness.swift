@@ -4,8 +4,8 @@
 /// machine slept, the process was stopped) starts the count anew: silence that we slept through proves
 /// nothing.
 ///
-/// A peer that talks but takes nothing for 30 s is dead, too: nothing could ever reach it again, and
-/// whoever waits for it would wait without end.
+/// The peer also counts as dead if the link accepts no bytes for 30 s while bytes wait, even if the peer still sends:
+/// flows would otherwise wait forever.
 struct Liveness: Equatable {
     static let pingAfter: UInt64 = 5_000
     static let deadAfter: UInt64 = 15_000
@@ -40,7 +40,7 @@ struct Liveness: Equatable {
         lastTaken = now
     }
 
-    mutating func tick(now: UInt64, isGreeted: Bool, isWaitingToWrite: Bool) -> Verdict {
+    mutating func tick(now: UInt64, hasReceivedHello: Bool, isWaitingToWrite: Bool) -> Verdict {
         if now &- lastTick > Self.gap {
             lastHeard = now
             lastTaken = now
@@ -48,7 +48,7 @@ struct Liveness: Equatable {
         if !isWaitingToWrite { lastTaken = now }
         lastTick = now
         let silence = now &- lastHeard
-        if !isGreeted {
+        if !hasReceivedHello {
             guard now &- started >= Self.helloWithin else { return .nothing }
             return .dead("no HELLO within 5 s: is the other end Twinport?")
         }

@@ -1,5 +1,5 @@
 /// A rate with a burst: so many at once, so many a second after that. Pure.
-public struct TokenBucket: Sendable {
+package struct TokenBucket: Sendable {
     private let burst: UInt64
     private let perSecond: UInt64
     /// In thousandths of a token, so that a millisecond adds a whole number.
@@ -7,7 +7,7 @@ public struct TokenBucket: Sendable {
     private var updated: UInt64
 
     /// Starts full at time `now` (milliseconds).
-    public init(burst: UInt64, perSecond: UInt64, now: UInt64) {
+    package init(burst: UInt64, perSecond: UInt64, now: UInt64) {
         self.burst = burst
         self.perSecond = perSecond
         level = burst * 1_000
@@ -17,7 +17,7 @@ public struct TokenBucket: Sendable {
     /// Takes one token.
     ///
     /// - Returns: Whether there was one.
-    public mutating func take(now: UInt64) -> Bool {
+    package mutating func take(now: UInt64) -> Bool {
         refill(now: now)
         guard level >= 1_000 else { return false }
         level -= 1_000
@@ -25,7 +25,7 @@ public struct TokenBucket: Sendable {
     }
 
     /// How many milliseconds until the next token, 0 when there is one.
-    public mutating func wait(now: UInt64) -> UInt64 {
+    package mutating func wait(now: UInt64) -> UInt64 {
         refill(now: now)
         return level >= 1_000 ? 0 : (1_000 - level) / max(1, perSecond) + 1
     }

@@ -1,22 +1,26 @@
 internal import Noise
-internal import Posix
 internal import Sockets
+internal import Wire
 
 // # An encrypted link
 //
 //     session ⇄ NoiseLink ⇄ SocketLink ⇄ TCP
 //
+// A link like any other, whose own link is the socket's: each reports readiness to the next one above it.
+//
 // Records on the wire: a length of two bytes in big-endian order, then so many bytes, at most 65,535. The
 // first record each way is the handshake, the rest carry the session's bytes, 65,519 at most each.
 //
 // The session does not know: until the handshake is done, reading says "nothing yet" and writing "no room".
-// So whoever lacks the key never gets a frame in, and its connection ends like any that does not greet
-// in time.
+// A peer without the key never gets a frame in; its connection ends like any that does not greet in time.
 //
 // Readiness belongs to the socket, which knows nothing of records held here. `incoming` therefore never
 // keeps a whole record when a read returns: it is smaller than the room the session's inbox always has.
 // `outgoing` holds one write's records at most, 128 KiB; interest in writability stays on while it is not
 // empty.
+
+// Each direction's key is replaced after every 65,536th record, if both HELLOs say so. The records up to HELLO are far
+// fewer, and until it was parsed one read is handed up at a time, so that no record is opened too early.
 
 /// A cipher around another link. Loop thread only.
 final class NoiseLink: Link {
@@ -27,12 +31,12 @@ final class NoiseLink: Link {
     }
 
     private enum Phase {
-        case greeting(Handshake)
+        case greeting(HandshakeState)
         case open(send: CipherState, receive: CipherState)
         case failed
     }
 
-    private static let prologue = Array("twinport tunnel 1".utf8)
+    static let prologue = Array("twinport tunnel 1".utf8)
     private static let largestRecord = 65_535
     private static let header = 2
     private static let held = 2 * (largestRecord + header)
@@ -43,31 +47,62 @@ final class NoiseLink: Link {
     private static let recordsAtOnce = 8
     private static let outgoingSize = recordsAtOnce * (share + CipherState.tagLength + header)
 
+    /// How many records one key serves.
+    static let recordsPerKey: UInt64 = 65_536
+
     private let inner: any Link
+    private let recordsPerKey: UInt64
     private let part: Part
     private var phase: Phase
     private let incoming = IOBuffer(capacity: held)
     private let outgoing = IOBuffer(capacity: outgoingSize)
     private var isWritableWanted = false
+    /// Whether the session read the peer's HELLO.
+    private var isAgreed = false
+    /// It owns this link.
+    private unowned var owner: (any LinkOwner)?
 
-    init(_ inner: any Link, key: TunnelKey, part: Part) {
+    /// - Parameter early: What was read of the other end's bytes already: its first message, or nothing.
+    init(
+        _ inner: any Link, key: TunnelKey, part: Part, early: [UInt8] = [],
+        recordsPerKey: UInt64 = NoiseLink.recordsPerKey
+    ) {
         self.inner = inner
+        self.recordsPerKey = recordsPerKey
         self.part = part
-        phase = .greeting(Handshake(key: key, prologue: Self.prologue))
+        incoming.append(early)
+        phase = .greeting(HandshakeState(key: key, prologue: Self.prologue))
     }
 
-    func attach(_ session: Session) {
-        inner.attach(session)
-        guard part == .initiator, case .greeting(var handshake) = phase else { return }
-        // Nothing was read or written yet: it cannot fail.
-        guard let first = try? handshake.writeFirst() else { return }
-        phase = .greeting(handshake)
-        queue(first)
+    func attach(_ owner: any LinkOwner) {
+        self.owner = owner
+        inner.attach(self)
+        guard case .greeting(var handshake) = phase else { return }
+        switch part {
+        case .initiator:
+            // Nothing was read or written yet: it cannot fail.
+            guard let first = try? handshake.writeFirst() else { return }
+            phase = .greeting(handshake)
+            queue(first)
+        case .responder:
+            guard let record = nextRecord() else { return }
+            // What is wrong with it is told to the first read.
+            if (try? greet(&handshake, record)) == nil { phase = .failed }
+        }
         flushAndWatch()
     }
 
     func close() {
         inner.close()
+        owner = nil
+    }
+
+    func agreed(on features: Features) {
+        isAgreed = true
+        guard features.contains(.rekey), case .open(var send, var receive) = phase else { return }
+        send.rekey(every: recordsPerKey)
+        receive.rekey(every: recordsPerKey)
+        phase = .open(send: send, receive: receive)
     }
 
     func watchWritable(_ isWanted: Bool) {
@@ -77,9 +112,10 @@ final class NoiseLink: Link {
 
     // MARK: Reading
 
-    func read(into buffer: IOBuffer) throws(SystemError) -> Int? {
+    func read(into buffer: IOBuffer) throws(LinkError) -> Int? {
         var added = 0
-        while buffer.space >= Self.held {
+        if case .failed = phase { throw .wrongKey }
+        while buffer.space >= Self.held, added < buffer.readLimit {
             incoming.compact()
             let count: Int
             do {
@@ -88,28 +124,40 @@ final class NoiseLink: Link {
                 }
                 count = read
             } catch {
-                // What came before it first: it may say why.
+                // Return the records before the error first: they may contain GOAWAY.
                 if added > 0 { return added }
+                if error.isConnectionLost, isUnanswered { throw .noAnswer }
                 throw error
             }
-            // The end, and so that after an error, is told again by the next read.
-            if count == 0 { break }
+            // The inner link reports its end again on the next read, also after an error.
+            if count == 0 {
+                if isUnanswered { throw .noAnswer }
+                break
+            }
             added += try openRecords(into: buffer)
+            if !isAgreed, added > 0 { break }
         }
         return added
+    }
+
+    /// Whether this side has shown its key and heard nothing. A responder that has another key hangs up without a word:
+    /// the two share no cipher.
+    private var isUnanswered: Bool {
+        guard case .greeting = phase else { return false }
+        return part == .initiator
     }
 
     /// Handles every whole record that is here.
     ///
     /// - Returns: How many bytes it added to `buffer`.
-    private func openRecords(into buffer: IOBuffer) throws(SystemError) -> Int {
+    private func openRecords(into buffer: IOBuffer) throws(LinkError) -> Int {
         var added = 0
         while let record = nextRecord() {
             do {
                 added += try open(record, into: buffer)
             } catch {
                 phase = .failed
-                throw SystemError.badMessage("decrypting (do both ends have the same key?)")
+                throw .wrongKey
             }
         }
         return added
@@ -151,8 +199,8 @@ final class NoiseLink: Link {
         }
     }
 
-    private func greet(_ handshake: inout Handshake, _ record: [UInt8]) throws {
-        guard record.count == Handshake.messageLength else { throw NoiseError.malformed }
+    private func greet(_ handshake: inout HandshakeState, _ record: [UInt8]) throws {
+        guard record.count == HandshakeState.messageLength else { throw NoiseError.malformed }
         switch part {
         case .initiator:
             let keys = try handshake.readSecond(record[...])
@@ -166,7 +214,7 @@ final class NoiseLink: Link {
 
     // MARK: Writing
 
-    func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int? {
+    func write(_ bytes: Span<UInt8>) throws(LinkError) -> Int? {
         try flush()
         guard outgoing.isEmpty, case .open(var send, let receive) = phase else { return nil }
         var count = 0
@@ -179,7 +227,7 @@ final class NoiseLink: Link {
                 count = end
             }
         } catch {
-            throw SystemError.badMessage("encrypting")
+            throw .wrongKey
         }
         phase = .open(send: send, receive: receive)
         try flush()
@@ -191,10 +239,10 @@ final class NoiseLink: Link {
         outgoing.append(record)
     }
 
-    private func flush() throws(SystemError) {
+    private func flush() throws(LinkError) {
         while !outgoing.isEmpty {
             let inner = self.inner
-            let written = try outgoing.withReadable { (bytes) throws(SystemError) in
+            let written = try outgoing.withReadable { (bytes) throws(LinkError) in
                 try inner.write(bytes)
             }
             guard let written else { return }
@@ -209,4 +257,9 @@ final class NoiseLink: Link {
         if case .open = phase { isOpen = true }
         inner.watchWritable(!outgoing.isEmpty || (isOpen && isWritableWanted))
     }
+}
+
+extension NoiseLink: LinkOwner {
+    func linkReadable() { owner?.linkReadable() }
+    func linkWritable() { owner?.linkWritable() }
 }

@@ -1,44 +1,52 @@
-internal import Addresses
 internal import EventLoop
 internal import Posix
 internal import Sockets
+internal import TwinportModel
 
 /// One attempt to reach a tunnel address.
 ///
 /// For `firecracker://` that is more than connecting: the VMM's socket wants `CONNECT PORT` and answers with
-/// `OK` and a number once somebody in the guest accepted; it closes the connection when nobody listens.
-final class Dialling {
-    enum Outcome {
-        case connected
-        case failed(SystemError)
-    }
-
+/// `OK` and a number once a program in the guest accepted; it closes the connection when none listens.
+final class Connector {
     private enum Phase {
         case connecting
         case asking
         case done
+        /// Another user listens there.
+        case refused
     }
 
     private static let longestAnswer = 32
 
     private let uri: TunnelURI
+    private let admission: Admission
     private var socket: Socket?
     private var poller: Poller?
     private var phase = Phase.connecting
     private var answer = IOBuffer(capacity: longestAnswer)
-    private let finished: (Outcome) -> Void
+    private let finished: (LinkError?) -> Void
 
     /// Begins to connect; ``start()`` reports the outcome, at once or later.
     ///
-    /// - Throws: ``SystemError``, ``LoopError``.
-    init(loop: Loop, uri: TunnelURI, finished: @escaping (Outcome) -> Void) throws {
+    /// - Parameters:
+    ///   - admission: Whose programs may listen at the address.
+    ///   - finished: Told once why it failed, or nil when ``takeSocket()`` has the connection.
+    /// - Throws: ``LinkError/untrusted(_:)``, ``LinkError/system(_:)``.
+    init(
+        loop: Loop, uri: TunnelURI, admission: Admission,
+        finished: @escaping (LinkError?) -> Void
+    ) throws(LinkError) {
         self.uri = uri
+        self.admission = admission
         self.finished = finished
-        var dial = try Self.dial(uri)
+        if let why = admission.distrust(of: uri) { throw .untrusted(why) }
+        var dial = try linked { () throws(SystemError) in try Self.dial(uri) }
         if dial.isConnected { phase = .done }
         socket = dial.takeSocket()
         guard let descriptor = socket?.descriptor else { return }
-        poller = try Poller(loop: loop, descriptor: descriptor) { [unowned self] _ in ready() }
+        poller = try linked { () throws(SystemError) in
+            try Poller(loop: loop, descriptor: descriptor) { [unowned self] _ in ready() }
+        }
     }
 
     private static func dial(_ uri: TunnelURI) throws(SystemError) -> Socket.Dial {
@@ -57,29 +65,39 @@ final class Dialling {
         guard socket != nil else { return }
         switch phase {
         case .connecting:
-            if let error = socket!.takeError("connect") { return finished(.failed(error)) }
+            if let error = socket!.takeError("connect") { return finished(.system(error)) }
             connected()
         case .asking: readAnswer()
-        case .done: break
+        case .done, .refused: break
         }
     }
 
     private func connected() {
+        if let why = distrust() {
+            // Not a byte to it.
+            phase = .refused
+            return finished(.untrusted(why))
+        }
         guard case .firecracker(_, let port) = uri else {
             phase = .done
-            return finished(.connected)
+            return finished(nil)
         }
         do {
             let line = Array("CONNECT \(port)\n".utf8)
             // A fresh socket's buffer is empty: it takes all of so short a line.
             guard try socket?.write(line.span) == line.count else {
-                return finished(.failed(.badMessage("CONNECT \(port)")))
+                return finished(.nobodyThere("\(uri)"))
             }
             phase = .asking
             poller?.watch(.readable)
         } catch {
-            finished(.failed(error))
+            finished(.system(error))
         }
+    }
+
+    private func distrust() -> String? {
+        guard socket != nil else { return nil }
+        return admission.distrust(of: socket!, at: uri)
     }
 
     /// Reads up to the line's end and not a byte further: what follows is the tunnel's.
@@ -94,11 +112,11 @@ final class Dialling {
                 guard line.hasSuffix("\n") else { continue }
                 guard line.hasPrefix("OK ") else { break }
                 phase = .done
-                return finished(.connected)
+                return finished(nil)
             }
-            finished(.failed(.badMessage("nobody in the guest answers at \(uri)")))
+            finished(.nobodyThere("\(uri)"))
         } catch {
-            finished(.failed(error))
+            finished(.system(error))
         }
     }
 

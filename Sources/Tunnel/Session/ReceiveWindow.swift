@@ -3,7 +3,7 @@ internal import Wire
 /// What all streams of a session may make us hold together. Pure.
 struct ReceiveBudget: Equatable {
     /// What a peer may send on a stream that it opens before it hears of it again.
-    static let initialWindow = Hello.defaultInitialWindow
+    static let initialWindow = PeerLimits.initialWindow
     /// How many bytes windows may grow beyond their initial size, together.
     static let growth: UInt64 = 12 << 20
     /// What first windows of streams that we open share.
@@ -12,13 +12,13 @@ struct ReceiveBudget: Equatable {
     /// most are reset: a peer can otherwise fill the initial windows of 65,535 streams, which is 2 GiB.
     static let maxHeld = growth + offers
 
-    /// What there was to begin with.
+    /// The size of the growth budget in bytes.
     private let total: UInt64
-    /// What of it no window has.
+    /// The bytes of ``total`` that no window has reserved.
     private(set) var growth: UInt64
-    /// How many windows have some of it.
+    /// The number of windows that have reserved growth.
     private(set) var grown: UInt64 = 0
-    /// What of ``offers`` is taken; more, when there are so many streams that each gets the least.
+    /// The bytes that first windows have taken of ``offers``; more, when so many streams get the least each.
     fileprivate(set) var offered: UInt64 = 0
     fileprivate(set) var held: UInt64 = 0
 

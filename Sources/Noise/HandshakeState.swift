@@ -1,5 +1,6 @@
 internal import Crypto
 internal import FoundationEssentials
+internal import Posix
 
 // # The handshake
 //
@@ -9,25 +10,23 @@ internal import FoundationEssentials
 //     initiator → responder    psk, e        48 bytes without a payload
 //     responder → initiator    e, ee         48 bytes
 //
-// Whoever lacks the key fails at the first message he is to answer: the initiator's payload is encrypted
+// A side without the key fails at the first message that it is to answer: the initiator's payload is encrypted
 // under the psk, the responder's under psk and both pairs. A replayed first message gets an answer nobody
 // can use, because the responder's pair is new; a first message sent back to its author does not decrypt,
 // because the transcript differs.
 
 /// The two messages that begin an encrypted conversation. A value; drives no I/O.
-public struct Handshake: Sendable {
+package struct HandshakeState: Sendable {
     /// The protocol's name as Noise spells it.
-    public static let name = "Noise_NNpsk0_25519_AESGCM_SHA256"
+    package static let name = "Noise_NNpsk0_25519_AESGCM_SHA256"
     /// The length of either message without a payload.
-    public static let messageLength = keyLength + CipherState.tagLength
-
-    private static let keyLength = 32
+    package static let messageLength = SymmetricState.keyLength + CipherState.tagLength
 
     private var state: SymmetricState
     private let ephemeral: Curve25519.KeyAgreement.PrivateKey
 
     /// Begins with the key both ends hold, and a fresh pair.
-    public init(key: TunnelKey, prologue: [UInt8]) {
+    package init(key: TunnelKey, prologue: [UInt8]) {
         self.init(key: key.bytes, prologue: prologue, ephemeral: .init())
     }
 
@@ -46,17 +45,17 @@ public struct Handshake: Sendable {
     // MARK: Initiator
 
     /// The first message.
-    public mutating func writeFirst(_ payload: [UInt8] = []) throws(NoiseError) -> [UInt8] {
+    package mutating func writeFirst(_ payload: [UInt8] = []) throws(NoiseError) -> [UInt8] {
         writeEphemeral() + (try state.encryptAndHash(payload))
     }
 
     /// Reads the answer.
     ///
     /// - Returns: The keys: what this side sends with, and what it receives with.
-    public mutating func readSecond(
+    package mutating func readSecond(
         _ message: ArraySlice<UInt8>
     ) throws(NoiseError) -> (send: CipherState, receive: CipherState, payload: [UInt8]) {
-        let (theirs, rest) = try readEphemeral(message)
+        let (theirs, rest) = try state.readEphemeral(message)
         try mixSharedSecret(theirs)
         let payload = try state.decryptAndHash(rest)
         let keys = state.split()
@@ -68,12 +67,12 @@ public struct Handshake: Sendable {
     /// Reads the first message and answers it.
     ///
     /// - Returns: The answer, and the keys: what this side sends with, and what it receives with.
-    public mutating func answer(
+    package mutating func answer(
         _ message: ArraySlice<UInt8>, payload: [UInt8] = []
     ) throws(NoiseError) -> (
         answer: [UInt8], send: CipherState, receive: CipherState, payload: [UInt8]
     ) {
-        let (theirs, rest) = try readEphemeral(message)
+        let (theirs, rest) = try state.readEphemeral(message)
         let received = try state.decryptAndHash(rest)
         var answer = writeEphemeral()
         try mixSharedSecret(theirs)
@@ -92,20 +91,6 @@ public struct Handshake: Sendable {
         return ours
     }
 
-    /// `e`, read.
-    private mutating func readEphemeral(
-        _ message: ArraySlice<UInt8>
-    ) throws(NoiseError) -> (Curve25519.KeyAgreement.PublicKey, ArraySlice<UInt8>) {
-        guard message.count >= Self.messageLength else { throw .malformed }
-        let theirs = Array(message.prefix(Self.keyLength))
-        guard let key = try? Curve25519.KeyAgreement.PublicKey(rawRepresentation: theirs) else {
-            throw .malformed
-        }
-        state.mixHash(theirs)
-        state.mixKey(theirs)
-        return (key, message.dropFirst(Self.keyLength))
-    }
-
     /// `ee`. A public key of small order has no shared secret and is refused.
     private mutating func mixSharedSecret(
         _ theirs: Curve25519.KeyAgreement.PublicKey
@@ -113,6 +98,8 @@ public struct Handshake: Sendable {
         guard let secret = try? ephemeral.sharedSecretFromKeyAgreement(with: theirs) else {
             throw .malformed
         }
-        state.mixKey(unsafe secret.withUnsafeBytes { unsafe Array($0) })
+        var bytes = unsafe secret.withUnsafeBytes { unsafe Array($0) }
+        defer { Memory.wipe(&bytes) }
+        state.mixKey(bytes)
     }
 }
