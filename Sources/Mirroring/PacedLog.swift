@@ -1,6 +1,7 @@
 internal import EventLoop
 internal import Logging
 internal import Tunnel
+internal import TwinportModel
 
 // What a peer can make us log. A machine with 5,000 listeners may say so at once; after that, 20 lines a
 // second are what a person can follow. The rest is counted, and the count is logged once a minute like
@@ -35,20 +36,22 @@ final class PacedLog {
     private static var now: UInt64 { Loop.nanoseconds / 1_000_000 }
 }
 
-/// Says that a limit was reached: a line per limit and minute, however often it was. Pure but for the line.
+/// Which limits were reached: said once per limit and minute, however often it was. Pure.
 struct LimitLog {
     static let every: UInt64 = 60_000
 
     private var told: [String: (count: UInt64, at: UInt64)] = [:]
 
-    /// Compares the counters with what was told of them.
-    mutating func report(_ counters: SideCounters, now: UInt64, to log: Logger) {
+    /// Compares the counters with what was said of them.
+    ///
+    /// - Returns: What is to be said now: a counter's name, and how often its limit was reached since.
+    mutating func news(_ counters: Counters, now: UInt64) -> [(name: String, times: UInt64)] {
+        var news: [(String, UInt64)] = []
         for (name, count) in counters.named where count > told[name]?.count ?? 0 {
             if let last = told[name], now < last.at + Self.every { continue }
-            log.warning(
-                "limit",
-                metadata: ["counter": "\(name)", "times": "\(count - (told[name]?.count ?? 0))"])
+            news.append((name, count - (told[name]?.count ?? 0)))
             told[name] = (count, now)
         }
+        return news
     }
 }

@@ -1,7 +1,8 @@
-import Addresses
 import Listeners
+import Sockets
 import TestSupport
 import Testing
+import TwinportModel
 
 @testable import Mirroring
 
@@ -10,9 +11,9 @@ private func key(_ endpoint: String, v6Only: Bool = false, _ kind: SocketKind = 
     ListenerKey(kind: kind, endpoint: Endpoint(endpoint)!, isV6Only: v6Only)
 }
 
-private func plan(_ key: ListenerKey, _ bind: BindPolicy, hasIPv6: Bool = true) -> String {
+private func plan(_ key: ListenerKey, _ bind: WildcardBind, hasIPv6: Bool = true) -> String {
     switch AddressRules.plan(for: key, bind: bind, hasIPv6: hasIPv6) {
-    case .unsupported(let why): why
+    case .unsupported(let why): why.text
     case .sockets(let sockets):
         sockets.map {
             $0.endpoint.description
@@ -147,28 +148,78 @@ private func plan(_ key: ListenerKey, _ bind: BindPolicy, hasIPv6: Bool = true) 
         #expect(turn.next == nil)
     }
 
-    @Test func `pending bytes leave in order, in any pieces`() {
+    @Test func `a turn takes no more than a queue has room for`() {
+        for size in [1, 1_400, 8_000, 65_507] {
+            var queue = DatagramQueue(DatagramBudget())
+            var turn = DatagramTurn()
+            let buffer = IOBuffer(capacity: 70_000)
+            // The first turn does not know the size yet.
+            turn.begin(after: queue.load)
+            turn.took(1, bytes: size)
+            for round in 0..<100 {
+                turn.begin(after: queue.load)
+                while let limit = turn.next {
+                    for _ in 0..<limit { #expect(queue.push(bytes(size).span) == 0) }
+                    turn.took(limit, bytes: limit * size)
+                }
+                #expect(queue.isFull)
+                for _ in 0...(round % 3) where !queue.isEmpty {
+                    buffer.clear()
+                    _ = queue.pop(into: buffer, limit: 65_507)
+                }
+            }
+        }
+    }
+
+    @Test func `a queue without room for what may come is full, so that nothing waits unread`() {
+        // The largest datagram over IPv6 is larger than that over IPv4.
+        for small in [1, 40, 55, 56, 100, 65_000] {
+            var queue = DatagramQueue(DatagramBudget())
+            var turn = DatagramTurn()
+            for size in [small, 65_527, 65_527, 65_527] where !queue.isFull {
+                turn.begin(after: queue.load)
+                #expect((turn.next ?? 0) > 0)
+                #expect(queue.push(bytes(size).span) == 0)
+                turn.took(1, bytes: size)
+            }
+            turn.begin(after: queue.load)
+            #expect(queue.isFull || (turn.next ?? 0) > 0, "\(small)")
+        }
+    }
+
+    @Test func `pending bytes leave in order, in any pieces, and only the last urgent one alone`() {
         var generator = SeededGenerator()
         var pending = PendingBytes()
         var expected: [UInt8] = []
         var got: [UInt8] = []
+        var urgentAt: Int?
+        var urgentSeen = 0
         for _ in 0..<2_000 {
             let chunk = generator.bytes(.random(in: 0...300, using: &generator))
             pending.append(chunk.span)
             expected += chunk
+            if Int.random(in: 0...3, using: &generator) == 0 {
+                urgentAt = expected.count
+                expected.append(7)
+                pending.appendUrgent(7)
+            }
             var budget = Int.random(in: 0...400, using: &generator)
-            _ = pending.drain { span in
+            _ = pending.drain { span, isUrgent in
                 let count = min(budget, span.count)
                 guard count > 0 else { return nil }
+                #expect(isUrgent == (got.count == urgentAt))
+                let isShort = (urgentAt ?? 0) <= got.count || got.count + span.count <= urgentAt!
+                #expect(isShort && (!isUrgent || span.count == 1))
+                urgentSeen += isUrgent ? 1 : 0
                 for index in 0..<count { got.append(span[index]) }
                 budget -= count
                 return count
             }
         }
-        _ = pending.drain { span in
+        _ = pending.drain { span, _ in
             for index in span.indices { got.append(span[index]) }
             return span.count
         }
-        #expect(got == expected && pending.isEmpty, "seed \(generator.seed)")
+        #expect(got == expected && pending.isEmpty && urgentSeen > 100, "seed \(generator.seed)")
     }
 }

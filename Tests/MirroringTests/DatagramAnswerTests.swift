@@ -1,10 +1,10 @@
-import Addresses
 import EventLoop
 import Logging
 import Posix
 import Sockets
 import Testing
 import Tunnel
+import TwinportModel
 import Wire
 
 @testable import Listeners
@@ -16,7 +16,7 @@ private final class Exchange {
         var incoming: [UInt8] = []
         var outgoing: [UInt8] = []
 
-        func read(into buffer: IOBuffer) throws(SystemError) -> Int? {
+        func read(into buffer: IOBuffer) throws(LinkError) -> Int? {
             guard !incoming.isEmpty else { return nil }
             let count = min(buffer.space, incoming.count)
             buffer.append(Array(incoming[..<count]))
@@ -24,32 +24,32 @@ private final class Exchange {
             return count
         }
 
-        func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int? {
+        func write(_ bytes: Span<UInt8>) throws(LinkError) -> Int? {
             outgoing += [UInt8](copying: bytes)
             return bytes.count
         }
 
         func watchWritable(_ isWanted: Bool) {}
-        func attach(_ session: Session) {}
+        func attach(_ owner: any LinkOwner) {}
         func close() {}
     }
 
     let loop: Loop
-    let side: Side
+    let side: Forwarder
     private let link = Typist()
     private let session: Session
     private let stream = StreamID(slot: 1, generation: 0, isGuestOpened: true)
 
     init(_ listener: Endpoint) throws {
         loop = try Loop()
-        side = try Side(
+        side = try Forwarder(
             loop: loop, role: .host, policy: .guest, own: OwnSockets(),
             log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         session = Session(
             link: link,
             hello: Hello(
                 role: .host, instance: 1, epoch: 1, os: "", kernel: "", hostname: "", program: ""),
-            delegate: side, clock: { 0 })
+            handshake: nil, clock: { 0 })
         session.start()
         type {
             Hello(

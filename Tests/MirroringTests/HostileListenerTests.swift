@@ -1,4 +1,3 @@
-import Addresses
 import EventLoop
 import Foundation
 import Listeners
@@ -8,6 +7,7 @@ import Sockets
 import TestSupport
 import Testing
 import Tunnel
+import TwinportModel
 import Wire
 
 @testable import Mirroring
@@ -15,29 +15,29 @@ import Wire
 /// A side with real sockets on loopback, and a peer that says what the test says.
 private final class Rig {
     private final class Silent: Link {
-        func read(into buffer: IOBuffer) throws(SystemError) -> Int? { nil }
-        func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int? { nil }
+        func read(into buffer: IOBuffer) throws(LinkError) -> Int? { nil }
+        func write(_ bytes: Span<UInt8>) throws(LinkError) -> Int? { nil }
         func watchWritable(_ isWanted: Bool) {}
-        func attach(_ session: Session) {}
+        func attach(_ owner: any LinkOwner) {}
         func close() {}
     }
 
     let loop: Loop
-    let side: Side
+    let side: Forwarder
     let session: Session
     let log = LogStore()
 
     init() throws {
         loop = try Loop()
         let store = log
-        side = try Side(
+        side = try Forwarder(
             loop: loop, role: .host, policy: .guest, own: OwnSockets(),
             log: Logger(label: "test", factory: { _ in store.handler }))
         session = Session(
             link: Silent(),
             hello: Hello(
                 role: .host, instance: 1, epoch: 1, os: "", kernel: "", hostname: "", program: ""),
-            delegate: side, clock: { 0 })
+            handshake: nil, clock: { 0 })
         side.tunnelUp(session)
     }
 
@@ -51,15 +51,15 @@ private final class Rig {
         _ id: UInt32, _ endpoint: Endpoint, kind: UInt8 = 1, owner: String = "",
         container: String = ""
     ) {
-        side.session(
-            session,
-            advertised: ListenerMessage(
-                id: ListenerID(rawValue: id), kind: kind, isV6Only: false, endpoint: endpoint,
-                uid: 0, owner: owner, container: container))
+        side.received(
+            .listener(
+                ListenerMessage(
+                    id: ListenerID(rawValue: id), kind: kind, isV6Only: false, endpoint: endpoint,
+                    uid: 0, owner: owner, container: container)))
     }
 
     func withdraw(_ id: UInt32) {
-        side.session(session, withdrew: ListenerID(rawValue: id))
+        side.received(.listenerGone(ListenerID(rawValue: id)))
     }
 
     func states() -> [String: Int] {
@@ -98,21 +98,21 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         rig.advertise(2, Endpoint(.anyV4, 0), kind: 2)
         rig.loop.runOnce()
         #expect(rig.states() == ["unsupported": 2])
-        #expect(rig.side.ports().allSatisfy { $0.mirrors.isEmpty && $0.reason == "port-zero" })
+        #expect(rig.side.ports().allSatisfy { $0.mirrors.isEmpty && $0.reason == .portZero })
     }
 
     @Test func `with scope containers, a listener waits until its container is known`() throws {
         let rig = try Rig()
         defer { rig.close() }
         var policy = MirrorPolicy.guest
-        policy.mirrorScope = .containers
+        policy.scope = .containers
         rig.side.setPolicy(policy)
         rig.advertise(1, loopback(1, 17_311))
         rig.loop.runOnce()
-        #expect(rig.side.ports()[0].reason.contains("is the agent root?"))
+        #expect(rig.side.ports()[0].reason == .unknownOwner)
         rig.advertise(1, loopback(1, 17_311), owner: "7/nc")
         rig.loop.runOnce()
-        #expect(rig.side.ports()[0].reason.contains("not in a container"))
+        #expect(rig.side.ports()[0].reason == .notInContainer)
         rig.advertise(1, loopback(1, 17_311), owner: "7/nc", container: "/web")
         rig.loop.runOnce()
         #expect(rig.states() == ["active": 1])
@@ -160,6 +160,7 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         unseen = nil
         rig.side.mirrors.localChange(
             ListenerKey(kind: .udp, endpoint: loopback(9, 17_314), isV6Only: false))
+        rig.loop.runOnce()
         #expect(unseen == nil && rig.states() == ["active": 1, "covered": 1])
     }
 
@@ -178,19 +179,19 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
             rig.loop.runOnce()
             #expect(rig.states() == ["conflict": 1, "covered": 1])
             let row = try #require(rig.side.ports().first { $0.state == .conflict })
-            #expect(row.reason == "127.0.0.1:17317 is in use" && row.mirrors.count == 1)
+            #expect(row.reason == .inUse(loopback(1, 17_317)) && row.mirrors.count == 1)
             rig.side.mirrors.retry()
         }
         withExtendedLifetime(holder.descriptor) {}
     }
 
     @Test func `attempts at the cost of others come at growing intervals, and never stop`() {
-        var displacement = Displacement()
+        var backoff = RebindBackoff()
         var (now, attempts) = (UInt64(0), [UInt64]())
         while attempts.count < 12 {
-            if displacement.isDue(now) {
+            if backoff.allows(now) {
                 attempts.append(now)
-                displacement.failed(now, atCost: true)
+                backoff.failed(now, closedOthers: true)
             }
             now += 500
         }
@@ -212,7 +213,7 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         policy.udpIdle = 7_000
         rig.side.setPolicy(policy)
         #expect(rig.side.policy.udpIdle == 7_000 && rig.states() == ["conflict": 1])
-        policy.mirrorIgnore = [IgnoreRule(transport: .udp, ports: 1...2, text: "udp/1-2")]
+        policy.mirrorIgnore = [PortRule(transport: .udp, ports: 1...2)]
         rig.side.setPolicy(policy)
         #expect(rig.states() == ["active": 1])
     }
@@ -229,7 +230,9 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
                 rig.advertise(round * 8_192 + id, loopback(Int(id) + 1, 0))
             }
             var writer = ByteWriter()
-            while rig.side.session(rig.session, writeControl: &writer) == .wrote { frames += 1 }
+            while rig.side.writeControl(to: &writer, withWithdrawals: true) == .wrote {
+                frames += 1
+            }
         }
         // 40,960 reports were due; a peer takes 40,000 at once, ours and those on its listeners together.
         #expect((36_000...37_000).contains(frames), "\(frames)")
@@ -253,17 +256,16 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
     @Test func `thousands of addresses on one port cost a turn, not a minute`() throws {
         let rig = try Rig()
         defer { rig.close() }
-        let clock = ContinuousClock()
-        let took = clock.measure {
+        let took = processorTime {
             for id in 1...20_000 { rig.advertise(UInt32(id), loopback(id, 17_304)) }
             rig.loop.runOnce()
             for id in 1...20_000 { rig.withdraw(UInt32(id)) }
             rig.loop.runOnce()
         }
         // Several times slower with a sanitizer.
-        let isSanitized = Posix.Machine.environment("TWINPORT_SANITIZER") != nil
+        let isSanitized = Posix.ThisProcess.environment("TWINPORT_SANITIZER") != nil
         #expect(took < .seconds(isSanitized ? 30 : 5))
-        #expect(rig.side.counterSnapshot.listenersDropped == 20_000 - 16_384)
+        #expect(rig.side.counters.listenersDropped == 20_000 - 16_384)
         for id in 1...400 { rig.advertise(UInt32(30_000 + id), loopback(id, 17_304)) }
         rig.loop.runOnce()
         #expect(rig.states() == ["active": 256, "limit": 144])
@@ -327,20 +329,18 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
             rig.withdraw(id)
         }
         #expect((20_000..<21_000).contains(rig.log.lines.count))
-        #expect(rig.side.counterSnapshot.logLinesSuppressed >= 39_000)
+        #expect(rig.side.counters.logLinesSuppressed >= 39_000)
     }
 
-    @Test func `a limit is logged once a minute, with how often it was reached`() {
-        let store = LogStore()
-        let log = Logger(label: "test", factory: { _ in store.handler })
+    @Test func `a limit is said once a minute, with how often it was reached`() {
         var limits = LimitLog()
-        var counters = SideCounters()
+        var counters = Counters()
+        var said: [String] = []
         for second in 0..<180 as Range<UInt64> {
             counters.acceptPauses += 10
-            limits.report(counters, now: second * 1_000, to: log)
+            said += limits.news(counters, now: second * 1_000).map { "\($0.name) \($0.times)" }
         }
-        #expect(store.lines.count == 3, "\(store.lines)")
-        #expect(store.lines[1].contains("600") && store.lines[1].contains("acceptPauses"))
+        #expect(said == ["acceptPauses 10", "acceptPauses 600", "acceptPauses 600"])
     }
 }
 
@@ -366,8 +366,10 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
                         dropped += 1
                     }
                     model.append(datagram)
+                    let wasFull = queue.isFull
                     let got = queue.push(datagram.span)
                     #expect(got == dropped, "seed \(generator.seed)")
+                    #expect(wasFull || got == 0)
                 } else if !model.isEmpty {
                     let limit = Int.random(in: 0...65_507, using: &generator)
                     buffer.clear()
@@ -379,6 +381,7 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
                     }
                 }
                 #expect(queue.isEmpty == model.isEmpty)
+                #expect(queue.load.count == model.count && !(queue.isFull && queue.hasRoom))
                 #expect(budget.bytes == model.reduce(0) { $0 + $1.count + 64 })
             }
             queue.removeAll()
@@ -406,7 +409,7 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
         func measure(_ count: Int) -> Duration {
             var pending = PendingBytes()
             let byte: [UInt8] = [1]
-            return ContinuousClock().measure {
+            return processorTime {
                 for _ in 0..<count { pending.append(byte.span) }
             }
         }

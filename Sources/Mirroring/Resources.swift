@@ -1,0 +1,79 @@
+internal import EventLoop
+internal import Listeners
+internal import Posix
+internal import Sockets
+internal import TwinportModel
+
+// What every mirror and flow draws on: the loop, the room for descriptors and datagrams, the record of our own
+// sockets, the counters. At the bottom of this module: it knows neither mirrors nor flows.
+//
+// ## Running out of descriptors
+//
+// The last descriptors (64, unless an embedder wants more) are not for flows and mirrors: the kernel gives the lowest
+// free number, so a number tells how many are left. When an accepted connection gets one of them,
+// accepting pauses everywhere, and resumes once a new descriptor would be below them again. Connections wait in
+// the kernel's queues meanwhile.
+
+/// What mirrors and flows of one forwarder share. Loop thread only.
+final class Resources {
+    private static let acceptPause: UInt64 = 100
+
+    let loop: Loop
+    /// The inodes of our own sockets, shared with the watcher.
+    let own: OwnSockets
+    /// Receives datagrams for all UDP sockets.
+    let batch = DatagramBatch()
+    /// Asks about sockets of applications.
+    let questions = Questions()
+    /// UDP flows that wait for their listener's first answer.
+    let asking = AskingFlows()
+    /// Dials listeners as the clients that ask for them.
+    let clients = ClientRoutes()
+    /// What the datagram queues of all UDP flows hold.
+    let queued = DatagramBudget()
+    /// The first descriptor that is not for flows and mirrors.
+    private let firstReserved: Int64
+
+    var counters = Counters()
+    private(set) var isAcceptPaused = false
+    /// Called when accepting pauses (true) and resumes (false).
+    var acceptPauseChanged: (Bool) -> Void = { _ in }
+    private var acceptTimer: Timer?
+
+    /// - Parameter reserved: How many descriptors are left to the rest of the process.
+    init(loop: Loop, own: OwnSockets, reserved: Int32) throws(SystemError) {
+        let limit = Int64(clamping: ThisProcess.descriptorLimit)
+        firstReserved = limit - Int64(reserved)
+        self.loop = loop
+        self.own = own
+        acceptTimer = try Timer(loop: loop) { [unowned self] in resumeAccepting() }
+    }
+
+    /// Whether a descriptor is one of the last, which are not for flows and mirrors.
+    func isReserved(_ descriptor: Int32) -> Bool {
+        Int64(descriptor) >= firstReserved
+    }
+
+    /// Stops accepting until there are descriptors again.
+    func pauseAccepting() {
+        guard !isAcceptPaused else { return }
+        isAcceptPaused = true
+        counters.acceptPauses += 1
+        acceptPauseChanged(true)
+        acceptTimer?.start(after: Self.acceptPause)
+    }
+
+    private func resumeAccepting() {
+        guard let next = Socket.nextDescriptor, !isReserved(next) else {
+            acceptTimer?.start(after: Self.acceptPause)
+            return
+        }
+        isAcceptPaused = false
+        acceptPauseChanged(false)
+    }
+
+    func close() {
+        acceptTimer?.close()
+        clients.close()
+    }
+}
