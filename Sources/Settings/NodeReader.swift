@@ -1,3 +1,4 @@
+internal import TwinportModel
 internal import Yams
 
 /// One node of the file and the way to it. Everything that can be wrong with a node is said here, with its
@@ -52,8 +53,7 @@ struct NodeReader {
     }
 
     private func unknown(_ name: String, _ known: [String]) -> SettingsError {
-        let nearest = known.min { Self.distance($0, name) < Self.distance($1, name) }
-        let hint = nearest.flatMap { Self.distance($0, name) <= 3 ? "; did you mean \($0)?" : nil }
+        let hint = NearestWord.to(name, among: known).map { "; did you mean \($0)?" }
         return fail(
             "unknown key \"\(name.prefix(60))\"\(hint ?? ""); known here: "
                 + known.joined(separator: ", "))
@@ -63,6 +63,12 @@ struct NodeReader {
         if case .scalar(let scalar) = node, scalar.style == .plain {
             return ["", "~", "null"].contains(scalar.string)
         }
+        return false
+    }
+
+    /// Whether it is a single value.
+    var isText: Bool {
+        if case .scalar = node { return !isNothing }
         return false
     }
 
@@ -86,6 +92,19 @@ struct NodeReader {
         return scalar.string
     }
 
+    /// A value that is written as one word or text.
+    func word<Value>(
+        _ expected: String, _ make: (String) -> Value?
+    ) throws(SettingsError) -> Value {
+        guard let value = make(try text(expected)) else {
+            throw fail("expected \(expected), found \(found)")
+        }
+        return value
+    }
+
+    /// Its line in the file, from 1.
+    var line: Int { (node.mark ?? fallback)?.line ?? 0 }
+
     func list() throws(SettingsError) -> [NodeReader] {
         if isNothing { return [] }
         guard case .sequence(let sequence) = node else {
@@ -94,22 +113,5 @@ struct NodeReader {
         return sequence.enumerated().map { index, node in
             NodeReader(node: node, path: "\(path)[\(index)]", file: file, fallback: self.node.mark)
         }
-    }
-
-    /// How many letters have to change (Levenshtein), for names of at most 40 letters.
-    private static func distance(_ a: String, _ b: String) -> Int {
-        let a = Array(a.lowercased().prefix(40))
-        let b = Array(b.lowercased().prefix(40))
-        var row = Array(0...b.count)
-        for i in 0..<a.count {
-            var previous = row[0]
-            row[0] = i + 1
-            for j in 0..<b.count {
-                let next = min(row[j] + 1, row[j + 1] + 1, previous + (a[i] == b[j] ? 0 : 1))
-                previous = row[j + 1]
-                row[j + 1] = next
-            }
-        }
-        return row[b.count]
     }
 }

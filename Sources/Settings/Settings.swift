@@ -1,91 +1,72 @@
-public import Addresses
+package import TwinportModel
 
 /// What the user asks of Twinport. A value; the README has the file it is read from.
-public struct Settings: Equatable, Sendable {
+package struct Settings: Equatable, Sendable {
     /// `hostNetworking.enabled`: the toggle. Off unless asked for.
-    public var isEnabled = false
+    package var isEnabled = false
     /// `enhancedContainerIsolation`: excludes host networking.
-    public var isEnhancedContainerIsolation = false
+    package var isEnhancedContainerIsolation = false
     /// `tunnel`: nil means the default place.
-    public var tunnel: Tunnel?
-    /// `tunnel.key`: the file of the key that both ends of a `tcp://` tunnel hold.
-    public var tunnelKey: String?
+    package var tunnel: TunnelMode?
+    /// `tunnel.key`: the file of the key that both ends prove to have.
+    package var tunnelKey: String?
     /// `guestToHost`.
-    public var guestToHost = GuestToHost()
+    package var guestToHost = GuestToHost()
     /// `hostToGuest`.
-    public var hostToGuest = HostToGuest()
+    package var hostToGuest = HostToGuest()
     /// `udp`.
-    public var udp = UDP()
+    package var udp = UDP()
     /// `scan`.
-    public var scan = Scan()
+    package var scan = Scan()
 
     /// The defaults.
-    public init() {}
-
-    /// Which end waits for the other.
-    public enum Tunnel: Equatable, Sendable {
-        /// `tunnel.listen`.
-        case listen(TunnelURI)
-        /// `tunnel.connect`.
-        case connect(TunnelURI)
-    }
-
-    /// Where mirrors of wildcard listeners are bound.
-    public enum Bind: String, Equatable, Sendable, CaseIterable {
-        /// On the same wildcard: other machines reach them.
-        case same
-        /// On loopback only.
-        case loopback
-    }
-
-    /// Whose listeners are mirrored.
-    public enum Scope: String, Equatable, Sendable, CaseIterable {
-        /// Everybody's.
-        case all
-        /// Those of processes in containers.
-        case containers
-    }
+    package init() {}
 
     /// Listeners of the guest, mirrored on the host.
-    public struct GuestToHost: Equatable, Sendable {
+    package struct GuestToHost: Equatable, Sendable {
         /// Whether there are any.
-        public var isEnabled = true
+        package var isEnabled = true
+        /// What holds of single ones; the rest of the section holds where these say nothing.
+        package var rules: [MirrorRule] = []
         /// Where they are bound.
-        public var bind = Bind.same
+        package var bind = WildcardBind.auto
         /// Whose they are.
-        public var scope = Scope.all
+        package var scope = MirrorScope.all
+        /// Which are mirrored; nil: all.
+        package var only: [PortRule]?
+        /// Which address the guest's servers see of clients that are not on loopback.
+        package var clientAddress = ClientAddress.real
         /// Which are left out, besides the built-in ones.
-        public var ignore: [PortRule] = []
+        package var ignore: [PortRule] = []
     }
 
     /// Listeners of the host, mirrored in the guest.
-    public struct HostToGuest: Equatable, Sendable {
+    package struct HostToGuest: Equatable, Sendable {
         /// Whether there are any.
-        public var isEnabled = true
+        package var isEnabled = true
+        /// What holds of single ones; the rest of the section holds where these say nothing.
+        package var rules: [MirrorRule] = []
+        /// Which are offered; nil: all.
+        package var only: [PortRule]?
         /// Which are left out, besides the built-in ones.
-        public var ignore: [PortRule] = []
+        package var ignore: [PortRule] = []
+        /// Whether the guest learns whose they are.
+        package var showsOwners = false
     }
 
     /// What concerns UDP.
-    public struct UDP: Equatable, Sendable {
+    package struct UDP: Equatable, Sendable {
         /// After how many idle milliseconds a flow ends.
-        public var idle: UInt64 = 300_000
+        package var idle: UInt64 = 300_000
         /// How many milliseconds old a socket on an ephemeral port must be to count; nil: it never does.
-        public var ephemeralAfter: UInt64? = 2_000
+        package var ephemeralAfter: UInt64? = 2_000
     }
 
     /// How listeners are noticed.
-    public struct Scan: Equatable, Sendable {
+    package struct Scan: Equatable, Sendable {
         /// A fixed interval in milliseconds; nil: it adapts.
-        public var interval: UInt64?
+        package var interval: UInt64?
         /// Whether kernel hints are used.
-        public var usesHints = true
+        package var usesHints = true
     }
-
-    /// UDP ports that are never mirrored, quietly: discovery and leases are about the link, not about
-    /// the machine.
-    public static let builtInIgnored: [PortRule] =
-        [67...68, 137...138, 546...547, 1_900...1_900, 5_353...5_353, 5_355...5_355].map {
-            PortRule(transport: .udp, ports: $0)
-        }
 }

@@ -1,4 +1,4 @@
-internal import Addresses
+internal import TwinportModel
 internal import Yams
 
 /// Reads a settings file's text. Strict: what is not understood is an error with its place, never a default.
@@ -18,9 +18,9 @@ enum SettingsDecoder {
         do {
             return try Yams.compose(yaml: text)
         } catch let error as YamlError {
-            throw SettingsError(error, file: file)
+            throw SettingsError(error, in: text, file: file)
         } catch {
-            throw SettingsError(file: file, line: 0, column: 0, key: "", problem: "\(error)")
+            throw SettingsError(file: file, line: 0, column: 0, key: "", problem: "not YAML")
         }
     }
 
@@ -59,7 +59,7 @@ enum SettingsDecoder {
 
     private static func tunnel(
         _ node: NodeReader
-    ) throws(SettingsError) -> (Settings.Tunnel?, key: String?) {
+    ) throws(SettingsError) -> (TunnelMode?, key: String?) {
         let members = try node.members(["listen", "connect", "key"])
         let key = try members["key"].map { (node) throws(SettingsError) in try path(node) }
         if let connect = members["connect"], members["listen"] != nil {
@@ -67,12 +67,30 @@ enum SettingsDecoder {
         }
         guard let address = members["listen"] ?? members["connect"] else { return (nil, key) }
         let uri = try uri(address)
+        if let problem = dead(uri, isDialled: members["listen"] == nil) {
+            throw address.fail(problem)
+        }
         if case .tcp = uri, key == nil {
             throw address.fail(
                 "a tcp:// tunnel is encrypted and needs tunnel.key, the path of a key file that "
                     + "\"twinport key new PATH\" makes")
         }
         return (members["listen"] == nil ? .connect(uri) : .listen(uri), key)
+    }
+
+    /// Why nothing can ever be at an address; nil: something can.
+    private static func dead(_ uri: TunnelURI, isDialled: Bool) -> String? {
+        switch uri {
+        case .tcp(let place) where place.address.isMulticastOrBroadcast:
+            "\(place.address) is no address of one machine, and a tunnel has two ends; expected the address of an "
+                + "interface, as tcp://192.168.1.5:7070"
+        case .tcp(let place) where isDialled && place.address.isWildcard:
+            "\(place.address) is all addresses of a machine, which can be listened at and not dialled; expected the "
+                + "guest's address"
+        case .vsock(nil, let port) where isDialled:
+            "any is who may call, and cannot be dialled; expected the guest's number, as vsock://3:\(port)"
+        default: nil
+        }
     }
 
     private static func path(_ node: NodeReader) throws(SettingsError) -> String {
@@ -96,36 +114,52 @@ enum SettingsDecoder {
     private static func guestToHost(
         _ node: NodeReader
     ) throws(SettingsError) -> Settings.GuestToHost {
-        let members = try node.members(["enabled", "bind", "scope", "ignore"])
+        let members = try node.members([
+            "enabled", "rules", "bind", "scope", "clientAddress", "only", "ignore",
+        ])
         var section = Settings.GuestToHost()
         if let node = members["enabled"] { section.isEnabled = try node.bool() }
+        if let node = members["rules"] {
+            section.rules = try RuleDecoder.rules(node, .guestToHost)
+        }
         if let node = members["bind"] {
-            section.bind = try word(node, "same or loopback", Settings.Bind.init)
+            section.bind = try node.word("auto, same or loopback", WildcardBind.init(rawValue:))
         }
         if let node = members["scope"] {
-            section.scope = try word(node, "all or containers", Settings.Scope.init)
+            section.scope = try node.word("all or containers", MirrorScope.init(rawValue:))
+        }
+        if let node = members["only"] { section.only = try only(node) }
+        if let node = members["clientAddress"] {
+            section.clientAddress = try node.word(
+                "real, guest or loopback", ClientAddress.init(rawValue:))
         }
         if let node = members["ignore"] { section.ignore = try rules(node) }
         return section
-    }
-
-    private static func word<Value>(
-        _ node: NodeReader, _ expected: String, _ make: (String) -> Value?
-    ) throws(SettingsError) -> Value {
-        guard let value = make(try node.text(expected)) else {
-            throw node.fail("expected \(expected), found \(node.found)")
-        }
-        return value
     }
 
     private static func hostToGuest(
         _ node: NodeReader
     ) throws(SettingsError) -> Settings.HostToGuest {
-        let members = try node.members(["enabled", "ignore"])
+        let members = try node.members(["enabled", "rules", "only", "ignore", "showOwners"])
         var section = Settings.HostToGuest()
         if let node = members["enabled"] { section.isEnabled = try node.bool() }
+        if let node = members["rules"] {
+            section.rules = try RuleDecoder.rules(node, .hostToGuest)
+        }
+        if let node = members["only"] { section.only = try only(node) }
+        if let node = members["showOwners"] { section.showsOwners = try node.bool() }
         if let node = members["ignore"] { section.ignore = try rules(node) }
         return section
+    }
+
+    /// A list that must be there: nothing at all could mean all ports, or none.
+    private static func only(_ node: NodeReader) throws(SettingsError) -> [PortRule] {
+        guard !node.isNothing else {
+            throw node.fail(
+                "expected a list of ports, as [tcp/80], found nothing; write [] for no port, or delete the key "
+                    + "for all")
+        }
+        return try rules(node)
     }
 
     private static func rules(_ node: NodeReader) throws(SettingsError) -> [PortRule] {
@@ -174,29 +208,5 @@ enum SettingsDecoder {
             value >= atLeast, value <= atMost
         else { throw node.fail("expected \(expected), found \(node.found)") }
         return value
-    }
-}
-
-extension SettingsError {
-    /// What Yams says of text that is not YAML.
-    init(_ error: YamlError, file: String) {
-        var place: Mark?
-        var problem: String
-        switch error {
-        case .scanner(_, let text, let mark, _), .parser(_, let text, let mark, _),
-            .composer(_, let text, let mark, _):
-            place = mark
-            problem = "not YAML: \(text)"
-        case .duplicatedKeysInMapping(let duplicates, let context):
-            place = context.mark
-            problem = "the key \(duplicates.joined(separator: ", ")) is there twice"
-        case .reader(let text, _, _, _):
-            problem = "not YAML: \(text)"
-        default:
-            problem = "not YAML: \(error)"
-        }
-        self.init(
-            file: file, line: place?.line ?? 0, column: place?.column ?? 0, key: "",
-            problem: problem)
     }
 }

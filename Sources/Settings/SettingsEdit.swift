@@ -2,29 +2,73 @@ internal import Posix
 internal import Yams
 
 /// Changes a settings file in place, keeping everything else of it: comments, order, layout, mode.
-public enum SettingsEdit {
+package enum SettingsEdit {
     /// Sets `hostNetworking.enabled`. A missing file is made from a commented template.
     ///
+    /// - Returns: What is wrong elsewhere in the file, which keeps all of it from being applied; nil: nothing.
     /// - Throws: ``SettingsError``; the file is then as it was.
-    public static func setEnabled(_ isEnabled: Bool, path: String) throws(SettingsError) {
+    @discardableResult
+    package static func setEnabled(
+        _ isEnabled: Bool, path: String
+    ) throws(SettingsError) -> SettingsError? {
         let old = try SettingsFile.read(path)
         let new: String
+        var before: SettingsError?
         if let old {
-            _ = try SettingsDecoder.decode(old, file: path)
+            before = problem(in: old, path)
+            if let before, !isElsewhere(before, old) { throw unchanged(before) }
             new = try edited(old, isEnabled, file: path)
         } else {
             new = template(isEnabled)
         }
-        // The old file was right, and may be of a form in which the toggle has no line of its own.
-        guard (try? SettingsDecoder.compose(new, path)) != nil else { throw missingPlace(path) }
-        let settings = try SettingsDecoder.decode(new, file: path)
-        guard settings.isEnabled == isEnabled else { throw missingPlace(path) }
-        guard new != old else { return }
+        // The old file may be of a form in which the toggle has no line of its own.
+        guard toggle(of: new) == isEnabled else { throw missingPlace(path) }
+        let after = problem(in: new, path)
+        if let after, after.key != before?.key || after.problem != before?.problem { throw after }
+        guard new != old else { return after }
         do {
             try SystemFiles.replace(path, with: Array(new.utf8))
         } catch {
-            throw SettingsFile.failure(path, "cannot be written", error)
+            var failure = SettingsFile.failure(path, "cannot be written", error)
+            failure.isWriteFailure = true
+            throw failure
         }
+        return after
+    }
+
+    private static func problem(in text: String, _ path: String) -> SettingsError? {
+        do {
+            _ = try SettingsDecoder.decode(text, file: path)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    /// Whether the toggle can be found and changed in spite of a problem.
+    private static func isElsewhere(_ problem: SettingsError, _ text: String) -> Bool {
+        guard !problem.key.hasPrefix("hostNetworking"),
+            let root = try? SettingsDecoder.compose(text, problem.file)
+        else { return false }
+        if case .mapping = root { return true }
+        return false
+    }
+
+    /// What the toggle says; nil where it is not found.
+    private static func toggle(of text: String) -> Bool? {
+        guard let root = try? SettingsDecoder.compose(text, ""), case .mapping(let top) = root,
+            case .mapping(let section)? = top.first(where: {
+                $0.key.scalar?.string == "hostNetworking"
+            })?.value
+        else { return nil }
+        let value = section.first { $0.key.scalar?.string == "enabled" }?.value
+        return value?.scalar.flatMap { Bool($0.string) }
+    }
+
+    private static func unchanged(_ error: SettingsError) -> SettingsError {
+        var error = error
+        error.problem += "; nothing was changed: correct that place first"
+        return error
     }
 
     // MARK: The text
@@ -55,7 +99,7 @@ public enum SettingsEdit {
         return text + gap + "hostNetworking:\(ending)  enabled: \(value)\(ending)"
     }
 
-    /// The section is there, empty; the toggle goes right below its key.
+    /// The section is there, without the toggle, which goes right below its key.
     private static func inserted(
         _ text: String, _ value: String, below mark: Mark?, _ section: Node, file: String
     ) throws(SettingsError) -> String {
@@ -64,8 +108,14 @@ public enum SettingsEdit {
         var line = lines[mark.line - 1]
         // "hostNetworking: {}", "~" and "null" all become the block form.
         if let colon = line.units.firstIndex(of: ":") {
-            let comment = line.units.firstIndex(of: "#").map { [" ", " "] + line.units[$0...] }
-            line.units = line.units[...colon] + (comment ?? [])
+            let comment = line.units[colon...].firstIndex(of: "#")
+            let value = line.units[(colon + 1)..<(comment ?? line.units.endIndex)]
+            // Beside an error elsewhere it may be anything, and is the user's.
+            guard isNothing(section) || value.allSatisfy({ $0 == " " || $0 == "\t" }) else {
+                throw missingPlace(file)
+            }
+            let kept = comment.map { [" ", " "] + line.units[$0...] }
+            line.units = line.units[...colon] + (kept ?? [])
         }
         if line.ending.isEmpty { line.ending = TextLine.usualEnding(of: lines) }
         lines[mark.line - 1] = line
@@ -73,6 +123,11 @@ public enum SettingsEdit {
         let toggle = TextLine("\(indent)enabled: \(value)", line.ending)
         lines.insert(toggle, at: mark.line)
         return TextLine.text(of: lines)
+    }
+
+    private static func isNothing(_ section: Node) -> Bool {
+        if case .mapping(let members) = section { return members.isEmpty }
+        return NodeReader(node: section, path: "", file: "", fallback: nil).isNothing
     }
 
     private static func replaced(
@@ -97,16 +152,33 @@ public enum SettingsEdit {
 
     static func template(_ isEnabled: Bool) -> String {
         """
-        # Twinport's settings. Changes apply at once; "twinport settings check" tells if they are right.
+        # yaml-language-server: $schema=settings.schema.json
+        # Twinport's settings. Changes apply at once; "twinport settings check" says whether they are valid.
+        # The first line is for editors: "twinport schema settings > settings.schema.json" makes that file, here.
         hostNetworking:
           enabled: \(isEnabled)
 
-        # Where mirrors of 0.0.0.0 and [::] are bound: same (other machines reach them) or loopback.
+        # Where helper and agent meet, and the key by which they know each other ("twinport key new FILE").
+        #tunnel:
+        #  listen: vsock://any:1024
+        #  key: /etc/twinport/tunnel.key
+
+        # Mirrors of 0.0.0.0 and [::]: same (other machines reach them), loopback, or auto: same for containers only.
+        # The guest's own services at 22, 53, 123 and 631 are mirrored only if "only" names them.
         #guestToHost:
-        #  bind: same
-        #  ignore: [tcp/22]
+        #  bind: auto
+        #  only: [tcp/22, "*/*"]
+        #  ignore: [tcp/25]
+        # What holds of single listeners; the first rule that matches decides ("twinport settings check --explain").
+        #  rules:
+        #    - { match: tcp/80, host: 127.0.0.1:8080 }
+        #    - { match: { port: tcp/5000-5010, container: "web-*" }, bind: loopback }
+        #    - { match: { process: sshd }, ignore: true }
+        #    - { match: tcp/5432, onConflict: next }
+        #    - { match: tcp/8443, proxyProtocol: 2 }
         #hostToGuest:
-        #  ignore: []
+        #  only: [tcp/5432]
+        #  showOwners: false
 
         """
     }

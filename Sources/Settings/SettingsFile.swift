@@ -1,54 +1,66 @@
 internal import Posix
+internal import TwinportModel
 
 /// Where things are by default.
-public enum Places {
+package enum Places {
     /// The settings file: `/etc/twinport/settings.yaml` for root, otherwise
     /// `$XDG_CONFIG_HOME/twinport/settings.yaml`, or `~/.config/twinport/settings.yaml`.
-    public static var settings: String {
-        if Machine.userID == 0 { return "/etc/twinport/settings.yaml" }
+    package static var settings: String {
+        if ThisProcess.userID == 0 { return "/etc/twinport/settings.yaml" }
         if let config = environment("XDG_CONFIG_HOME") { return "\(config)/twinport/settings.yaml" }
         return "\(environment("HOME") ?? "/")/.config/twinport/settings.yaml"
     }
 
     /// The folder of the sockets: `/run/twinport` for root, otherwise `$XDG_RUNTIME_DIR/twinport`, or a
     /// folder in `/tmp` that is ours alone.
-    public static var runtime: String {
-        if Machine.userID == 0 { return "/run/twinport" }
+    package static var runtime: String {
+        if ThisProcess.userID == 0 { return "/run/twinport" }
         if let runtime = environment("XDG_RUNTIME_DIR") { return "\(runtime)/twinport" }
-        return "/tmp/twinport-\(Machine.userID)"
+        return "/tmp/twinport-\(ThisProcess.userID)"
     }
 
     /// The control socket.
-    public static var control: String { "\(runtime)/control.sock" }
+    package static var control: String { "\(runtime)/control.sock" }
     /// The tunnel's socket.
-    public static var tunnel: String { "\(runtime)/tunnel.sock" }
+    package static var tunnel: String { "\(runtime)/tunnel.sock" }
+
+    /// The options that mean the settings file at `path`, with a space in front; empty where it is the usual one.
+    package static func option(forSettings path: String) -> String {
+        path == settings ? "" : " --settings \(ShellWord.quoted(path))"
+    }
 
     private static func environment(_ name: String) -> String? {
-        let text = Machine.environment(name)
+        let text = ThisProcess.environment(name)
         return text == "" ? nil : text
     }
 }
 
 /// Reads settings files.
-public enum SettingsFile {
+package enum SettingsFile {
     /// Reads and checks a file. One that does not exist holds the defaults: off.
     ///
     /// - Parameter mustExist: Make a missing file an error.
     /// - Throws: ``SettingsError``.
-    public static func load(_ path: String, mustExist: Bool = false) throws(SettingsError)
+    package static func load(_ path: String, mustExist: Bool = false) throws(SettingsError)
         -> Settings
     {
         guard let text = try read(path) else {
             guard mustExist else { return Settings() }
             throw SettingsError(
                 file: path, line: 0, column: 0, key: "",
-                problem: "no such file; \"twinport enable\" makes one")
+                problem:
+                    "no such file; \"twinport enable\(Places.option(forSettings: path))\" makes one"
+            )
         }
         return try SettingsDecoder.decode(text, file: path)
     }
 
+    /// Whether there is a file at `path`, however wrong.
+    package static func exists(_ path: String) -> Bool { SystemFiles.kind(at: path) != nil }
+
     /// Checks a text as if it were the file at `path`.
-    public static func decode(_ text: String, file path: String) throws(SettingsError) -> Settings {
+    package static func decode(_ text: String, file path: String) throws(SettingsError) -> Settings
+    {
         try SettingsDecoder.decode(text, file: path)
     }
 

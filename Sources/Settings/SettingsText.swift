@@ -1,16 +1,17 @@
-internal import Addresses
+internal import TwinportModel
 
 /// Settings as the file that says all of them.
-public enum SettingsText {
+package enum SettingsText {
     /// The file's text; reading it gives the same settings.
-    public static func text(_ settings: Settings) -> String {
+    package static func text(_ settings: Settings) -> String {
         let tunnel =
             switch settings.tunnel {
-            case .listen(let uri): "listen: \(scalar(uri.description))"
-            case .connect(let uri): "connect: \(scalar(uri.description))"
-            case nil: "listen: \(scalar("unix://\(Places.tunnel)"))"
+            case .listen(let uri): "listen: \(ScalarText.bare(uri.description))"
+            case .connect(let uri): "connect: \(ScalarText.bare(uri.description))"
+            case nil: "listen: \(ScalarText.bare("unix://\(Places.tunnel)"))"
             }
-        let key = settings.tunnelKey.map { "\n  key: \(scalar($0))" } ?? ""
+        let key = settings.tunnelKey.map { "\n  key: \(ScalarText.bare($0))" } ?? ""
+        let (toHost, toGuest) = (settings.guestToHost, settings.hostToGuest)
         return """
             hostNetworking:
               enabled: \(settings.isEnabled)
@@ -18,13 +19,15 @@ public enum SettingsText {
             tunnel:
               \(tunnel)\(key)
             guestToHost:
-              enabled: \(settings.guestToHost.isEnabled)
-              bind: \(settings.guestToHost.bind.rawValue)
-              scope: \(settings.guestToHost.scope.rawValue)
-              ignore: [\(list(settings.guestToHost.ignore))]
+              enabled: \(toHost.isEnabled)\(RuleText.lines(toHost.rules))
+              bind: \(toHost.bind.rawValue)
+              scope: \(toHost.scope.rawValue)\(only(toHost.only))
+              clientAddress: \(toHost.clientAddress.rawValue)
+              ignore: [\(list(toHost.ignore))]
             hostToGuest:
-              enabled: \(settings.hostToGuest.isEnabled)
-              ignore: [\(list(settings.hostToGuest.ignore))]
+              enabled: \(toGuest.isEnabled)\(RuleText.lines(toGuest.rules))\(only(toGuest.only))
+              ignore: [\(list(toGuest.ignore))]
+              showOwners: \(toGuest.showsOwners)
             udp:
               idle: \(DurationText.text(settings.udp.idle))
               ephemeralAfter: \(settings.udp.ephemeralAfter.map(DurationText.text) ?? "never")
@@ -35,31 +38,8 @@ public enum SettingsText {
             """
     }
 
-    /// A text as YAML reads it back: bare where that is unambiguous, otherwise quoted, with everything that is
-    /// not plain ASCII escaped (YAML 1.2 §5.7).
-    static func scalar(_ text: String) -> String {
-        let isBare = text.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "a")...UInt8(ascii: "z"):
-                true
-            default: "/._-:[]".utf8.contains(byte)
-            }
-        }
-        if isBare, let first = text.utf8.first, first != UInt8(ascii: "["), !text.hasSuffix(":") {
-            return text
-        }
-        var quoted = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"", "\\": quoted += "\\\(scalar)"
-            case " "..."~": quoted.unicodeScalars.append(scalar)
-            default:
-                let digits = String(scalar.value, radix: 16)
-                quoted += "\\U" + String(repeating: "0", count: 8 - digits.count) + digits
-            }
-        }
-        return quoted + "\""
+    private static func only(_ rules: [PortRule]?) -> String {
+        rules.map { "\n  only: [\(list($0))]" } ?? ""
     }
 
     private static func list(_ rules: [PortRule]) -> String {

@@ -1,7 +1,7 @@
-import Addresses
 import Settings
 import TestSupport
 import Testing
+import TwinportModel
 
 private let full = """
     # everything
@@ -15,23 +15,18 @@ private let full = """
       enabled: true
       bind: loopback
       scope: containers
+      only: ["*/*"]
+      clientAddress: guest
       ignore: [tcp/22, udp/5000-5010, "*/631"]
     hostToGuest:
       enabled: false
+      only: []
       ignore: []
+      showOwners: true
     udp: { idle: 5m, ephemeralAfter: never }
     scan: { interval: 25ms, hints: false }
 
     """
-
-private func problem(_ text: String) -> String {
-    do {
-        _ = try SettingsFile.decode(text, file: "s.yaml")
-        return "right"
-    } catch {
-        return error.description
-    }
-}
 
 @Suite struct SettingsDecoderTests {
     @Test func `every key is read`() throws {
@@ -41,9 +36,12 @@ private func problem(_ text: String) -> String {
         #expect(settings.tunnelKey == "/etc/k")
         #expect(settings.guestToHost.bind == .loopback)
         #expect(settings.guestToHost.scope == .containers)
+        #expect(settings.guestToHost.clientAddress == .guest)
         #expect(
             settings.guestToHost.ignore.map(\.description) == ["tcp/22", "udp/5000-5010", "*/631"])
+        #expect(settings.guestToHost.only == [PortRule("*/*")!])
         #expect(!settings.hostToGuest.isEnabled)
+        #expect(settings.hostToGuest.only == [] && settings.hostToGuest.showsOwners)
         #expect(settings.udp.idle == 300_000 && settings.udp.ephemeralAfter == nil)
         #expect(settings.scan.interval == 25 && !settings.scan.usesHints)
     }
@@ -71,7 +69,11 @@ private func problem(_ text: String) -> String {
         ),
         (
             "guestToHost:\n  bind: lan",
-            "s.yaml:2:9: guestToHost.bind: expected same or loopback, found \"lan\""
+            "s.yaml:2:9: guestToHost.bind: expected auto, same or loopback, found \"lan\""
+        ),
+        (
+            "guestToHost:\n  clientAddress: proxy",
+            "s.yaml:2:18: guestToHost.clientAddress: expected real, guest or loopback, found \"proxy\""
         ),
         (
             "guestToHost:\n  ignore:\n    - tcp/22\n    - tcp/70000",
@@ -96,28 +98,28 @@ private func problem(_ text: String) -> String {
     ]) func `errors name place, key, what was expected and what was found`(
         text: String, expected: String
     ) {
-        #expect(problem(text) == expected)
+        #expect(fileProblem(text) == expected)
     }
 
     @Test func `YAML errors and double keys have a place too`() {
-        #expect(problem("a: [1, 2").hasPrefix("s.yaml:"))
-        #expect(problem("udp: {}\nudp: {}").contains("twice"))
+        #expect(fileProblem("a: [1, 2").hasPrefix("s.yaml:"))
+        #expect(fileProblem("udp: {}\nudp: {}").contains("twice"))
         #expect(
-            problem("tunnel: {listen: \"unix:///a\", connect: \"unix:///b\"}").contains(
+            fileProblem("tunnel: {listen: \"unix:///a\", connect: \"unix:///b\"}").contains(
                 "tunnel.listen is set as well"))
     }
 
     @Test func `isolation and host networking exclude each other, with the reason`() {
         let text = "hostNetworking: {enabled: true}\nenhancedContainerIsolation: true\n"
         #expect(
-            problem(text).hasPrefix(
+            fileProblem(text).hasPrefix(
                 "s.yaml:2:29: enhancedContainerIsolation: Enhanced Container Isolation keeps"))
-        #expect(problem("enhancedContainerIsolation: true") == "right")
+        #expect(fileProblem("enhancedContainerIsolation: true") == "right")
     }
 
     @Test func `no truncation or mutation of a file traps`() {
         for count in 0...full.utf8.count {
-            _ = problem(String(decoding: full.utf8.prefix(count), as: UTF8.self))
+            _ = fileProblem(String(decoding: full.utf8.prefix(count), as: UTF8.self))
         }
         var generator = SeededGenerator()
         for _ in 0..<2_000 {
@@ -133,7 +135,45 @@ private func problem(_ text: String) -> String {
                     )
                 }
             }
-            _ = problem(String(decoding: bytes, as: UTF8.self))
+            _ = fileProblem(String(decoding: bytes, as: UTF8.self))
+        }
+    }
+
+    @Test(arguments: [
+        ("udp:\n\tidle: 5s\n", "s.yaml:2:1: not YAML: a tab; use spaces to indent"),
+        ("udp:\n  idle: 5s\n\t# more\n\nscan:\n \thints: true\n", "s.yaml:3:1: not YAML: a tab"),
+        ("udp:\t@\n", "s.yaml:1:6: not YAML: a lone @, which YAML reserves"),
+    ]) func `a tab is named where YAML wants spaces`(text: String, found: String) {
+        #expect(fileProblem(text).hasPrefix(found), "\(fileProblem(text))")
+    }
+
+    @Test(arguments: [
+        ("udp: {}\nscan: {}\nudp: {}\n", "s.yaml:3:1: the key udp is there twice"),
+        ("udp: {idle: 5s, idle: 6s}\n", "s.yaml:1:17: the key idle is there twice"),
+        (
+            "scan:\n  hints: true\nudp:\n  idle: 5s # idle: once\n  # idle: 6s\n  idle: 7s\n",
+            "s.yaml:6:3: the key idle is there twice"
+        ),
+        ("# idle\r\nudp:\r\n  \"idle\": 5s\r\n  idle: [\r\n  ]\r\n", "s.yaml:4:3: the key idle"),
+        (
+            "guestToHost:\n  enabled: true\nhostToGuest:\n  enabled: true\n  enabled: false\n",
+            "s.yaml:5:3: the key enabled is there twice"
+        ),
+    ]) func `a key that is there twice is shown where it stands the second time`(
+        text: String, found: String
+    ) {
+        #expect(fileProblem(text).hasPrefix(found), "\(fileProblem(text))")
+    }
+
+    @Test func `a file that is missing is made by a command that can be copied`() {
+        #expect(throws: SettingsError.self) {
+            try SettingsFile.load("/none/my settings.yaml", mustExist: true)
+        }
+        do {
+            _ = try SettingsFile.load("/none/my settings.yaml", mustExist: true)
+        } catch {
+            #expect(
+                error.problem.contains("\"twinport enable --settings '/none/my settings.yaml'\""))
         }
     }
 
@@ -171,5 +211,11 @@ private func problem(_ text: String) -> String {
     func `nesting without end is an error, not a crash`(piece: String) {
         let text = String(repeating: piece, count: 1_000_000 / piece.utf8.count)
         #expect(throws: SettingsError.self) { try SettingsFile.decode(text, file: "f") }
+    }
+
+    @Test func `control characters of the file are not for the terminal`() {
+        let said = fileProblem("guestToHost: { bind: \"\\e[31m\\u202ERED\" }\n")
+        #expect(said.contains("found \"?[31m?RED\""), "\(said)")
+        #expect(!said.unicodeScalars.contains { $0.value < 32 || $0.value == 0x202E })
     }
 }

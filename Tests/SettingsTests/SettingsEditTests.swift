@@ -96,12 +96,48 @@ import Testing
         }
     }
 
+    @Test func `the toggle changes beside an error elsewhere, which is told`() throws {
+        let folder = "/tmp/twinport-edit-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let path = "\(folder)/settings.yaml"
+        let cases = [
+            (
+                "hostNetworking: {enabled: true}\nguestToHost:\n  bind: lan # mine\n", false,
+                ":3:9: guestToHost.bind"
+            ),
+            ("hostNetworking:\nnonsense: 1\n", true, ":3:1: unknown key"),
+            ("nonsense: 1\n", true, ":1:1: unknown key"),
+        ]
+        for (text, isEnabled, place) in cases {
+            try Data(text.utf8).write(to: URL(filePath: path))
+            let error = try #require(try SettingsEdit.setEnabled(isEnabled, path: path))
+            #expect("\(error)".hasPrefix(path + place), "\(error)")
+            let new = try String(contentsOfFile: path, encoding: .utf8)
+            #expect(new.contains("enabled: \(isEnabled)"))
+            for line in text.split(separator: "\n") where !line.contains("hostNetworking") {
+                #expect(new.contains(line))
+            }
+        }
+        // What switching off mends is no error any more.
+        let both = "hostNetworking: {enabled: true}\nenhancedContainerIsolation: true\n"
+        try Data(both.utf8).write(to: URL(filePath: path))
+        #expect(try SettingsEdit.setEnabled(false, path: path) == nil)
+    }
+
     @Test func `a wrong file, and isolation, are refused and left as they were`() throws {
         let folder = "/tmp/twinport-edit-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let path = "\(folder)/settings.yaml"
-        for text in ["hostNetworking: [", "enhancedContainerIsolation: true\n", "nonsense: 1\n"] {
+        let texts = [
+            "hostNetworking: [", "enhancedContainerIsolation: true\n", "hostNetworking: 7\n",
+            "hostNetworking: {enabeld: true}\n", "- a\n", "hostNetworking: {enabled: 1}\n",
+            "nonsense: 1\nhostNetworking: {enabeld: true} # mine\n",
+            "nonsense: 1\nhostNetworking: {\n  a: 5 }\n", "nonsense: 1\nhostNetworking: [a]\n",
+            "nonsense: 1\nhostNetworking: \"some: # text\"\n",
+        ]
+        for text in texts {
             try Data(text.utf8).write(to: URL(filePath: path))
             #expect(throws: SettingsError.self) { try SettingsEdit.setEnabled(true, path: path) }
             #expect(try String(contentsOfFile: path, encoding: .utf8) == text)

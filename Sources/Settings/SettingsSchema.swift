@@ -1,0 +1,157 @@
+/// The JSON Schema (draft 2020-12) of the settings file, for editors. The decoder is stricter: it also knows which settings
+/// exclude each other.
+package enum SettingsSchema {
+    /// The schema's text, JSON.
+    package static let text = #"""
+        {
+          "$schema": "https://json-schema.org/draft/2020-12/schema",
+          "title": "twinport settings",
+          "type": ["object", "null"],
+          "additionalProperties": false,
+          "properties": {
+            "hostNetworking": {
+              "description": "The toggle.",
+              "type": ["object", "null"], "additionalProperties": false,
+              "properties": { "enabled": { "type": "boolean", "default": false } }
+            },
+            "enhancedContainerIsolation": {
+              "description": "Excludes host networking.", "type": "boolean", "default": false
+            },
+            "tunnel": {
+              "description": "Where helper and agent meet: listen or connect.",
+              "type": ["object", "null"], "additionalProperties": false,
+              "not": { "required": ["listen", "connect"] },
+              "properties": {
+                "listen": { "$ref": "#/$defs/uri" },
+                "connect": { "$ref": "#/$defs/uri" },
+                "key": {
+                  "description": "The key file, which \"twinport key new\" makes; an absolute path.",
+                  "type": "string", "pattern": "^/"
+                }
+              }
+            },
+            "guestToHost": {
+              "description": "Listeners of the guest, mirrored on the host.",
+              "type": ["object", "null"], "additionalProperties": false,
+              "properties": {
+                "enabled": { "type": "boolean", "default": true },
+                "rules": {
+                  "description": "What holds of single listeners; the first rule that matches decides.",
+                  "type": ["array", "null"], "maxItems": 1000,
+                  "items": { "$ref": "#/$defs/mirrorRule" }
+                },
+                "bind": {
+                  "description": "Where mirrors of 0.0.0.0 and [::] stand; auto: same for containers only.",
+                  "enum": ["auto", "same", "loopback"], "default": "auto"
+                },
+                "scope": { "enum": ["all", "containers"], "default": "all" },
+                "clientAddress": {
+                  "description": "The address that the guest's servers see of other machines' clients.",
+                  "enum": ["real", "guest", "loopback"], "default": "real"
+                },
+                "only": { "$ref": "#/$defs/only" },
+                "ignore": { "$ref": "#/$defs/ports" }
+              }
+            },
+            "hostToGuest": {
+              "description": "Listeners of the host, mirrored in the guest.",
+              "type": ["object", "null"], "additionalProperties": false,
+              "properties": {
+                "enabled": { "type": "boolean", "default": true },
+                "rules": {
+                  "type": ["array", "null"], "maxItems": 1000,
+                  "items": { "$ref": "#/$defs/offerRule" }
+                },
+                "only": { "$ref": "#/$defs/only" },
+                "ignore": { "$ref": "#/$defs/ports" },
+                "showOwners": {
+                  "description": "Whether the guest learns whose listeners they are.",
+                  "type": "boolean", "default": false
+                }
+              }
+            },
+            "udp": {
+              "type": ["object", "null"], "additionalProperties": false,
+              "properties": {
+                "idle": { "$ref": "#/$defs/duration", "default": "300s" },
+                "ephemeralAfter": {
+                  "anyOf": [{ "const": "never" }, { "$ref": "#/$defs/duration" }], "default": "2s"
+                }
+              }
+            },
+            "scan": {
+              "type": ["object", "null"], "additionalProperties": false,
+              "properties": {
+                "interval": {
+                  "anyOf": [{ "const": "adaptive" }, { "$ref": "#/$defs/duration" }],
+                  "default": "adaptive"
+                },
+                "hints": { "type": "boolean", "default": true }
+              }
+            }
+          },
+          "$defs": {
+            "uri": {
+              "description": "As unix:///run/twinport.sock, vsock://any:1024 or tcp://192.168.1.5:7070.",
+              "type": "string", "pattern": "^(unix|vsock|firecracker|tcp)://."
+            },
+            "port": {
+              "description": "As tcp/80, udp/5000-5010 or */53.",
+              "type": "string", "pattern": "^(tcp|udp|[*])/([*]|[0-9]{1,5}(-[0-9]{1,5})?)$"
+            },
+            "ports": {
+              "description": "Which are left out.",
+              "type": ["array", "null"], "items": { "$ref": "#/$defs/port" }
+            },
+            "only": {
+              "description": "Which are mirrored: no other ones; [] for none.",
+              "type": "array", "items": { "$ref": "#/$defs/port" }
+            },
+            "duration": { "type": "string", "pattern": "^[0-9]{1,8}(ms|s|m|h)$" },
+            "match": {
+              "anyOf": [
+                { "$ref": "#/$defs/port" },
+                {
+                  "type": "object", "additionalProperties": false, "minProperties": 1,
+                  "properties": {
+                    "port": { "$ref": "#/$defs/port" },
+                    "address": { "type": "string" },
+                    "container": { "type": "string", "minLength": 1, "maxLength": 256 },
+                    "process": { "type": "string", "minLength": 1, "maxLength": 256 },
+                    "uid": { "type": "integer", "minimum": 0, "maximum": 4294967295 }
+                  }
+                }
+              ]
+            },
+            "mirrorRule": {
+              "type": "object", "additionalProperties": false,
+              "required": ["match"], "minProperties": 2,
+              "properties": {
+                "match": { "$ref": "#/$defs/match" },
+                "ignore": { "type": "boolean" },
+                "bind": {
+                  "description": "same, loopback, auto, or an address of the desktop.", "type": "string"
+                },
+                "host": {
+                  "description": "Where the mirror stands: 8080, 127.0.0.1:8080 or 6000-6010.",
+                  "anyOf": [
+                    { "type": "integer", "minimum": 1, "maximum": 65535 },
+                    { "type": "string", "pattern": "[0-9]$" }
+                  ]
+                },
+                "onConflict": { "enum": ["next", "fail"], "default": "fail" },
+                "proxyProtocol": {
+                  "description": "TCP connections begin with a header that names the client.", "const": 2
+                }
+              }
+            },
+            "offerRule": {
+              "type": "object", "additionalProperties": false, "required": ["match", "ignore"],
+              "properties": {
+                "match": { "$ref": "#/$defs/match" }, "ignore": { "type": "boolean" }
+              }
+            }
+          }
+        }
+        """#
+}

@@ -1,0 +1,75 @@
+package import TwinportModel
+
+/// What is valid in settings, and can do nothing. Pure.
+package enum SettingsWarnings {
+    /// The longest name of a process that the kernel tells, in bytes (proc_pid_comm(5)).
+    private static let longestName = 15
+
+    /// One line for each, with its place in the file.
+    ///
+    /// - Parameter addresses: Those of this machine's interfaces; empty: not known.
+    package static func lines(
+        _ settings: Settings, file: String, addresses: [IPAddress]
+    ) -> [String] {
+        let lists = [
+            (Direction.guestToHost, settings.guestToHost.rules),
+            (.hostToGuest, settings.hostToGuest.rules),
+        ]
+        return lists.flatMap { direction, rules in
+            rules.flatMap { rule in
+                problems(rule, addresses).map { key, problem in
+                    let path = "\(direction.rulesKey)[\(rule.place.number - 1)].\(key)"
+                    return "\(file):\(rule.place.line): warning: \(path): \(problem)"
+                }
+            }
+        }
+    }
+
+    private static func problems(
+        _ rule: MirrorRule, _ addresses: [IPAddress]
+    ) -> [(key: String, problem: String)] {
+        var found: [(String, String)] = []
+        if let process = rule.match.process, isTooLong(process) {
+            found.append(
+                (
+                    "match.process",
+                    "\"\(process)\" matches no process: the kernel tells the first \(longestName) bytes of a name; "
+                        + "write \"\(start(of: process))\", or a shorter pattern with *"
+                ))
+        }
+        if let address = rule.match.address, address.isMulticastOrBroadcast {
+            found.append(
+                (
+                    "match.address",
+                    "a listener on \(address) never has a mirror: multicast and broadcast are not carried"
+                ))
+        }
+        if let address = rule.target?.address, isForeign(address, addresses) {
+            found.append(("host", foreign(address)))
+        }
+        if case .address(let address)? = rule.bind, isForeign(address, addresses) {
+            found.append(("bind", foreign(address)))
+        }
+        return found
+    }
+
+    /// Whether even the shortest name that a pattern matches is too long.
+    private static func isTooLong(_ pattern: String) -> Bool {
+        pattern.utf8.count { $0 != UInt8(ascii: "*") } > longestName
+    }
+
+    private static func start(of name: String) -> String {
+        guard !name.contains("*") else { return "\(name.prefix { $0 != "*" }.prefix(8))*" }
+        return String(decoding: name.utf8.prefix(longestName), as: UTF8.self)
+    }
+
+    private static func isForeign(_ address: IPAddress, _ addresses: [IPAddress]) -> Bool {
+        !addresses.isEmpty && !address.isWildcard && !address.isLoopback
+            && !addresses.contains { $0.unmapped == address }
+    }
+
+    private static func foreign(_ address: IPAddress) -> String {
+        "no interface of this machine has \(address) now: its mirrors are \"unavailable\" until one has; "
+            + "\"ip address\" shows those that there are"
+    }
+}
