@@ -3,38 +3,46 @@ internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
 internal import Posix
+package import Reports
+package import TwinportModel
 
 /// Asks a running helper. Every call blocks until the answer is there.
-public struct ControlClient: Sendable {
-    private let path: String
+package struct ControlClient: Sendable {
+    /// The helper's socket.
+    package let path: String
 
     /// Prepares to ask the helper at `path`.
-    public init(path: String) {
+    package init(path: String) {
         self.path = path
     }
 
     /// `GET /v1/status`.
-    public func status() throws(ControlError) -> StatusReport {
+    package func status() throws(ControlError) -> StatusReport {
         try get("status")
     }
 
     /// `GET /v1/ports`.
-    public func ports() throws(ControlError) -> [PortReport] {
+    package func ports() throws(ControlError) -> [PortSnapshot] {
         try get("ports")
     }
 
     /// `GET /v1/flows`.
-    public func flows() throws(ControlError) -> [FlowReport] {
+    package func flows() throws(ControlError) -> [FlowSnapshot] {
         try get("flows")
     }
 
     /// The body of `GET /v1/NAME` as it came.
-    public func text(_ name: String) throws(ControlError) -> String {
-        String(buffer: try body(name))
+    package func text(_ name: String) throws(ControlError) -> String {
+        String(buffer: try body("/v1/\(name)"))
+    }
+
+    /// The body of `GET /metrics`.
+    package func metrics(_ format: MetricsFormat) throws(ControlError) -> String {
+        String(buffer: try body("/metrics", accept: format.contentType))
     }
 
     private func get<Report: Decodable>(_ name: String) throws(ControlError) -> Report {
-        let bytes = try body(name)
+        let bytes = try body("/v1/\(name)")
         do {
             return try JSONDecoder().decode(Report.self, from: Data(bytes.readableBytesView))
         } catch {
@@ -44,7 +52,7 @@ public struct ControlClient: Sendable {
         }
     }
 
-    private func connect(
+    func connect(
         _ group: MultiThreadedEventLoopGroup,
         _ prepare: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
     ) throws(ControlError) -> any Channel {
@@ -56,22 +64,26 @@ public struct ControlClient: Sendable {
         {
             throw ControlError(
                 "\(path) belongs to another user: \(SystemError.text(of: error.errnoCode))")
+        } catch  where ![nil, .socket].contains(SystemFiles.kind(at: path)) {
+            throw ControlError("\(path) is not a socket")
         } catch {
             throw ControlError(
-                "no helper runs at \(path): start \"twinport host\", or name its --control",
+                "no helper runs at \(path): start \"twinport host\", or pass its socket with --control",
                 isNotRunning: true)
         }
     }
 
     /// Asks on a thread that is gone when this returns, and so is everything that was needed for it.
-    private func body(_ name: String) throws(ControlError) -> ByteBuffer {
+    private func body(
+        _ uri: String, accept: String = "application/json"
+    ) throws(ControlError) -> ByteBuffer {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         defer { try? group.syncShutdownGracefully() }
-        return try body(name, on: group)
+        return try body(uri, accept, on: group)
     }
 
     private func body(
-        _ name: String, on group: MultiThreadedEventLoopGroup
+        _ uri: String, _ accept: String, on group: MultiThreadedEventLoopGroup
     ) throws(ControlError) -> ByteBuffer {
         let answer = group.next().makePromise(of: NIOHTTPClientResponseFull.self)
         let channel: any Channel
@@ -90,14 +102,15 @@ public struct ControlClient: Sendable {
             throw error
         }
         defer { channel.close(promise: nil) }
-        ask(name, channel)
+        ask(uri, accept, channel)
         return try wait(for: answer.futureResult)
     }
 
-    private func ask(_ name: String, _ channel: any Channel) {
-        let headers: HTTPHeaders = ["Host": "localhost", "Connection": "close"]
-        let head = HTTPRequestHead(
-            version: .http1_1, method: .GET, uri: "/v1/\(name)", headers: headers)
+    func ask(_ uri: String, _ accept: String, _ channel: any Channel) {
+        let headers: HTTPHeaders = [
+            "Host": "localhost", "Connection": "close", "Accept": accept,
+        ]
+        let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: uri, headers: headers)
         channel.write(HTTPClientRequestPart.head(head), promise: nil)
         channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
     }
@@ -109,7 +122,7 @@ public struct ControlClient: Sendable {
         do {
             response = try answer.wait()
         } catch {
-            throw ControlError("the helper at \(path) did not answer: \(error)")
+            throw ControlError("the helper at \(path) did not answer: \(PlainWords.text(error))")
         }
         guard response.head.status == .ok else {
             throw ControlError("the helper answers with \(response.head.status.code)")
@@ -121,11 +134,6 @@ public struct ControlClient: Sendable {
 /// Keeps a promise with the one answer that comes, or with what came in its place.
 private final class AnswerHandler: ChannelInboundHandler {
     typealias InboundIn = NIOHTTPClientResponseFull
-
-    /// The helper closed the connection, or said nothing for so long.
-    private struct Silence: Error, CustomStringConvertible {
-        let description: String
-    }
 
     private static let patience = TimeAmount.seconds(10)
     private let answer: EventLoopPromise<NIOHTTPClientResponseFull>

@@ -1,6 +1,7 @@
 internal import FoundationEssentials
 internal import NIOCore
 internal import NIOHTTP1
+internal import Reports
 
 /// Answers the requests of one connection, one after the other. On the server's thread.
 final class ControlHandler: ChannelInboundHandler {
@@ -9,6 +10,9 @@ final class ControlHandler: ChannelInboundHandler {
 
     private let backend: any ControlBackend
     private let line: NIOLoopBoundBox<WaitingLine>
+    private let hub: EventHub
+    private let streamBegins: (any Channel) -> Void
+    private var stream: EventStream?
     private var request: HTTPRequestHead?
     private var isAnswering = false
     /// It is the backend's silence that lasts, not the client's.
@@ -16,9 +20,15 @@ final class ControlHandler: ChannelInboundHandler {
     /// The client has sent all that it will; what it has asked is still answered.
     private var hasEnded = false
 
-    init(_ backend: any ControlBackend, _ line: NIOLoopBoundBox<WaitingLine>) {
+    /// - Parameter streamBegins: Called with a connection that will last, as a stream of events.
+    init(
+        _ backend: any ControlBackend, _ line: NIOLoopBoundBox<WaitingLine>, _ hub: EventHub,
+        streamBegins: @escaping (any Channel) -> Void
+    ) {
         self.backend = backend
         self.line = line
+        self.hub = hub
+        self.streamBegins = streamBegins
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -38,9 +48,10 @@ final class ControlHandler: ChannelInboundHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case is IdleStateHandler.IdleStateEvent:
-            if !awaitsBackend { context.close(promise: nil) }
+            if !awaitsBackend, stream == nil { context.close(promise: nil) }
         case ChannelEvent.inputClosed:
             hasEnded = true
+            stream?.readerEnded()
             if !isAnswering { context.close(promise: nil) }
         default: context.fireUserInboundEventTriggered(event)
         }
@@ -48,6 +59,18 @@ final class ControlHandler: ChannelInboundHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         context.close(promise: nil)
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        stream?.pump()
+        context.fireChannelWritabilityChanged()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        // The stream refers to this handler.
+        stream = nil
+        hub.forgetClosed()
+        context.fireChannelInactive()
     }
 
     private func answer(_ request: HTTPRequestHead, _ reply: Reply) {
@@ -59,6 +82,10 @@ final class ControlHandler: ChannelInboundHandler {
         case "/v1/status": ask(reply) { backend.status(reply.succeed) }
         case "/v1/ports": ask(reply) { backend.ports(reply.succeed) }
         case "/v1/flows": ask(reply) { backend.flows(reply.succeed) }
+        case "/v1/events": reply.stream(request)
+        case "/metrics":
+            let format = MetricsFormat(accept: request.headers["Accept"])
+            ask(reply) { backend.metrics { reply.succeed($0, format) } }
         default: reply.fail(.notFound, "no such resource")
         }
     }
@@ -74,12 +101,45 @@ final class ControlHandler: ChannelInboundHandler {
         line.value.next()
     }
 
+    /// Turns the connection into a stream of events.
+    ///
+    /// - Returns: Whether there was room for one more.
+    fileprivate func stream(_ context: ChannelHandlerContext, _ query: EventQuery) -> Bool {
+        let opened = hub.open(query, context) {
+            streamBegins(context.channel)
+            var head = HTTPResponseHead(version: .http1_1, status: .ok)
+            head.headers.add(name: "Content-Type", value: "text/event-stream")
+            head.headers.add(name: "Cache-Control", value: "no-store")
+            head.headers.add(name: "Connection", value: "close")
+            context.write(wrapOutboundOut(.head(head)), promise: nil)
+            let beginning = ByteBuffer(string: ServerSentEvent.beginning)
+            context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(beginning))), promise: nil)
+        } write: { [self] part in
+            if let part {
+                context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(part))), promise: nil)
+            } else {
+                endStream(context)
+            }
+        }
+        // One that had little to say is closed already, and would keep itself.
+        if context.channel.isActive { stream = opened }
+        if hasEnded { stream?.readerEnded() }
+        return opened != nil
+    }
+
+    /// Ends a stream once the socket has taken all of it: closing drops what waits.
+    private func endStream(_ context: ChannelHandlerContext) {
+        let written = context.eventLoop.makePromise(of: Void.self)
+        written.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: written)
+    }
+
     fileprivate func write(
         _ context: ChannelHandlerContext, _ status: HTTPResponseStatus, _ body: ByteBuffer,
-        keepsAlive: Bool
+        type: String, keepsAlive: Bool
     ) {
         var head = HTTPResponseHead(version: .http1_1, status: status)
-        head.headers.add(name: "Content-Type", value: "application/json")
+        head.headers.add(name: "Content-Type", value: type)
         head.headers.add(name: "Content-Length", value: "\(body.readableBytes)")
         if !keepsAlive { head.headers.add(name: "Connection", value: "close") }
         context.write(wrapOutboundOut(.head(head)), promise: nil)
@@ -126,12 +186,31 @@ private struct Reply: Sendable {
     func succeed(_ value: some Encodable & Sendable) {
         loop.execute {
             target.value.0.answered()
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            guard let body = try? encoder.encode(value) else {
+            guard let body = try? JSONText.encoder().encode(value) else {
                 return fail(.internalServerError, "the answer could not be written")
             }
             write(.ok, ByteBuffer(bytes: body))
+        }
+    }
+
+    /// Writes on the server's thread, as above.
+    func succeed(_ metrics: MetricsReport, _ format: MetricsFormat) {
+        loop.execute {
+            target.value.0.answered()
+            let text = MetricsText.text(metrics, format)
+            write(.ok, ByteBuffer(string: text), type: format.contentType)
+        }
+    }
+
+    /// Begins a stream of events. On the server's thread.
+    func stream(_ request: HTTPRequestHead) {
+        let last = request.headers.first(name: "Last-Event-ID")
+        guard let query = EventQuery(uri: request.uri, lastEventID: last) else {
+            return fail(.badRequest, "expected after=NUMBER, follow=true or follow=false")
+        }
+        let (handler, context) = target.value
+        if !handler.stream(context, query) {
+            fail(.serviceUnavailable, "\(EventHub.most) streams of events are open already")
         }
     }
 
@@ -140,38 +219,10 @@ private struct Reply: Sendable {
         write(status, ByteBuffer(string: "{\"error\":\"\(text)\"}\n"))
     }
 
-    private func write(_ status: HTTPResponseStatus, _ body: ByteBuffer) {
+    private func write(
+        _ status: HTTPResponseStatus, _ body: ByteBuffer, type: String = "application/json"
+    ) {
         let (handler, context) = target.value
-        handler.write(context, status, body, keepsAlive: keepsAlive)
-    }
-}
-
-/// Who waits for the backend, which is asked one question at a time: it has traffic to carry, and connections that
-/// were closed meanwhile must not leave their questions with it. On the server's thread.
-struct WaitingLine {
-    struct Question {
-        /// Whether the one who asked is still there.
-        let isWanted: () -> Bool
-        let ask: () -> Void
-    }
-
-    private var questions: [Question] = []
-    private var isAsking = false
-
-    mutating func join(_ question: Question) {
-        questions.append(question)
-        // More than there are connections: some are closed.
-        if questions.count > 64 { questions.removeAll { !$0.isWanted() } }
-        if !isAsking { next() }
-    }
-
-    /// Asks the first question that is still wanted.
-    mutating func next() {
-        isAsking = false
-        let wanted = questions.drop { !$0.isWanted() }
-        questions = Array(wanted.dropFirst())
-        guard let question = wanted.first else { return }
-        isAsking = true
-        question.ask()
+        handler.write(context, status, body, type: type, keepsAlive: keepsAlive)
     }
 }

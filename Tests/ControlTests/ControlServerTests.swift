@@ -1,11 +1,15 @@
 import Control
 import Foundation
+import Reports
 import Synchronization
 import TestSupport
 import Testing
+import TwinportModel
 
-private final class Canned: ControlBackend {
+final class Canned: ControlBackend {
     let flowsAsked = Atomic(0)
+    let feed = CannedEvents()
+    var events: any EventSource { feed }
 
     func status(_ reply: @escaping @Sendable (StatusReport) -> Void) {
         var status = StatusReport()
@@ -13,21 +17,25 @@ private final class Canned: ControlBackend {
         reply(status)
     }
     /// Answers from another thread, a little later, as the loop does.
-    func ports(_ reply: @escaping @Sendable ([PortReport]) -> Void) {
+    func ports(_ reply: @escaping @Sendable ([PortSnapshot]) -> Void) {
         Thread.detachNewThread {
             usleep(50_000)
             reply([])
         }
     }
+    func metrics(_ reply: @escaping @Sendable (MetricsReport) -> Void) {
+        reply(MetricsReport(status: StatusReport(), ports: []))
+    }
     /// More than a socket takes at once.
-    func flows(_ reply: @escaping @Sendable ([FlowReport]) -> Void) {
+    func flows(_ reply: @escaping @Sendable ([FlowSnapshot]) -> Void) {
         flowsAsked.wrappingAdd(1, ordering: .relaxed)
         reply(
             (0..<20_000).map {
-                FlowReport(
-                    id: $0, direction: "guest-to-host", protocol: "tcp", listener: "0.0.0.0:80",
-                    mirror: "0.0.0.0:80", client: "127.0.0.1:1", state: "open", bytesIn: 0,
-                    bytesOut: 0, ageSeconds: 1, idleSeconds: 1)
+                FlowSnapshot(
+                    id: $0, direction: .guestToHost, transport: .tcp,
+                    listener: Endpoint(.anyV4, 80), mirror: Endpoint(.anyV4, 80),
+                    client: Endpoint(.loopbackV4, 1), state: .open, bytesIn: 0, bytesOut: 0,
+                    ageSeconds: 1, idleSeconds: 1)
             })
     }
 }

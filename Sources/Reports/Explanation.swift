@@ -1,0 +1,224 @@
+package import TwinportModel
+
+// `explain` of both programs: a block of lines for each listener of a port, from the snapshots. Pure. Sentences are built
+// from enums: what a state or a reason means is said here, and nowhere read out of words.
+
+/// Says what listens on a port, how its mirror fares, why, and what to do.
+package enum Explanation {
+    private static let explained: Set<SocketKind> = [.tcp, .udp, .udplite, .sctp]
+
+    /// The blocks, an empty line between two, and last what holds for all ports.
+    package static func text(
+        _ question: PortQuestion, ports: [PortSnapshot], outlook: Outlook
+    ) -> String {
+        let rows = rows(question, ports)
+        var blocks =
+            rows.isEmpty
+            ? [nothing(question, outlook)] : rows.map { block($0, outlook).text }
+        if let general = general(outlook) { blocks.append(general) }
+        return blocks.joined(separator: "\n\n")
+    }
+
+    /// The listeners that it is about, by direction, port and address.
+    package static func rows(_ question: PortQuestion, _ ports: [PortSnapshot]) -> [PortSnapshot] {
+        let rows = ports.filter { row in
+            isAbout(row, question.port) && explained.contains(row.kind)
+                && (question.transport == nil || row.kind.transport == question.transport)
+        }
+        return rows.sorted { isBefore($0, $1) }
+    }
+
+    private static func isBefore(_ one: PortSnapshot, _ two: PortSnapshot) -> Bool {
+        func key(_ row: PortSnapshot) -> (String, Port, String, String) {
+            (row.direction.rawValue, row.listener.port, row.listener.description, row.kind.name)
+        }
+        return key(one) < key(two)
+    }
+
+    /// Whether a port is a listener's, or one where its mirror is or cannot be.
+    private static func isAbout(_ row: PortSnapshot, _ port: Port) -> Bool {
+        row.listener.port == port || row.mirrors.contains { $0.port == port }
+            || row.reason.place?.port == port
+    }
+
+    private static func nothing(_ question: PortQuestion, _ outlook: Outlook) -> String {
+        "Nothing that Twinport knows of listens on port \(question.text), in the guest or on the host."
+            + (outlook.session == .up
+                ? " If a program should, see with \"ss -ltnu\" on its machine whether it does; "
+                    + "a TCP socket that is only bound does not."
+                : "")
+    }
+
+    private static func general(_ outlook: Outlook) -> String? {
+        if let error = outlook.settingsError {
+            return
+                "The settings file has an error and changes nothing until that is corrected; host networking is "
+                + "\(outlook.isEnabled ? "on" : "off") as before: \(error)."
+        }
+        if !outlook.isEnabled {
+            return
+                "Host networking is off: \"\(outlook.enableCommand)\" switches it on, or says why it cannot."
+        }
+        if outlook.session == .down {
+            let other = outlook.role == .host ? "twinport-agent" : "\"twinport host\""
+            return "The tunnel to \(name(outlook.role.peer)) is down"
+                + (outlook.sessionError.map { " (\($0))" } ?? "")
+                + ": is \(other) running \(place(outlook.role.peer))?"
+        }
+        return outlook.tunnelWarning.map { "The tunnel has \($0)." }
+    }
+
+    private static func block(_ row: PortSnapshot, _ outlook: Outlook) -> ExplanationBlock {
+        let container = row.container.map { ", container \($0.label)" } ?? ""
+        let owner = row.owner.isEmpty ? "" : " (\(row.owner)\(container))"
+        var block = verdict(row, outlook.lines)
+        block.verdict =
+            "A \(row.kind.name.uppercased()) listener on \(row.listener) "
+            + "\(place(row.direction.listenerRole))\(owner) \(block.verdict)"
+        if let clients = outlook.clients.flatMap({ ClientAdvice.text(row, $0) }) {
+            block.also.append(clients)
+        }
+        if let rule = RuleAdvice.deciding(row) { block.also.append(rule) }
+        if let remedy = RuleAdvice.remedy(for: row) {
+            block.fix += block.fix.isEmpty ? remedy : " \(remedy)"
+        }
+        return block
+    }
+
+    private static func place(_ role: Role) -> String {
+        role == .guest ? "in the guest" : "on the host"
+    }
+
+    private static func name(_ role: Role) -> String { role == .guest ? "the guest" : "the host" }
+
+    private static func verdict(_ row: PortSnapshot, _ lines: SettingsLines) -> ExplanationBlock {
+        let there = name(row.direction.listenerRole.peer)
+        switch row.state {
+        case .active: return active(row, there)
+        case .pending: return pending(row, there)
+        case .conflict: return conflict(row.reason, there)
+        case .denied:
+            return .notMirrored("\(there) does not permit it. \(capitalised(row.reason.text)).")
+        case .unavailable:
+            let why = row.reason == .none ? "its address does not exist" : row.reason.text
+            return .notMirrored("\(why) (\(there)).")
+        case .covered:
+            return ExplanationBlock(
+                "is served by the mirror of the wildcard listener on the same port "
+                    + "\(row.reason.text).")
+        case .ignored: return LeftOut.block(row, lines)
+        case .unsupported: return unsupported(row.reason, there)
+        case .limit: return .notMirrored("a limit is reached: \(row.reason.text).")
+        case .disabled: return LeftOut.switchedOff(row.reason, lines)
+        }
+    }
+
+    private static func active(_ row: PortSnapshot, _ there: String) -> ExplanationBlock {
+        let flows = row.flows == 1 ? "1 flow is" : "\(row.flows) flows are"
+        return ExplanationBlock(
+            "is mirrored at \(mirrors(row)) of \(there); \(flows) open.",
+            why: [.none, .clientsAreLoopback].contains(row.reason) ? "" : "\(row.reason.text).",
+            also: [holds(there)])
+    }
+
+    private static func pending(_ row: PortSnapshot, _ there: String) -> ExplanationBlock {
+        if case .needsOwner = row.reason {
+            return ExplanationBlock(
+                "is not mirrored yet.", why: "\(row.reason.text).",
+                fix: "it is known within half a second, "
+                    + "if the program that watches \(place(row.direction.listenerRole)) is root.")
+        }
+        // During an outage mirrors stay bound for a while, and are in the way of others.
+        if case .tunnelDownKept = row.reason, !row.mirrors.isEmpty {
+            return ExplanationBlock(
+                "is mirrored at \(mirrors(row)) of \(there), but nothing answers there.",
+                why: "\(row.reason.text).", also: [holds(there)])
+        }
+        return ExplanationBlock(
+            "is not mirrored yet.", why: row.reason == .none ? "" : "\(row.reason.text).")
+    }
+
+    private static func mirrors(_ row: PortSnapshot) -> String {
+        row.mirrors.isEmpty ? "?" : row.mirrors.map(\.description).joined(separator: ",")
+    }
+
+    private static func holds(_ there: String) -> String {
+        "The mirror holds that port of \(there): a program there that binds it gets EADDRINUSE, "
+            + "and may get the port when it tries again."
+    }
+
+    private static func conflict(_ reason: Reason, _ there: String) -> ExplanationBlock {
+        switch reason {
+        case .keptAfter(_, let owner, _):
+            return ExplanationBlock(
+                "is not mirrored yet.", why: "\(reason.text) on \(there), and may be restarting.",
+                fix: "none is needed: if \(owner) stays away, the mirror appears within seconds.")
+        case .otherFamily(let owner, let endpoint):
+            let holder = owner.isEmpty ? "a program" : owner
+            return .notMirrored(
+                "\(holder) holds \(endpoint) on \(there), and programs that connect to "
+                    + "\"localhost\" mean it.",
+                fix: "stop that program, let one of the two use another port, or name the port "
+                    + "in guestToHost.only if it may stand beside it.")
+        case .keptFor:
+            return ExplanationBlock(
+                "is not mirrored for the moment.", why: "\(reason.text) on \(there).")
+        case .mirrorHolds(let listener, let endpoint):
+            return .notMirrored("\(endpoint) on \(there) is where \(listener) is mirrored already.")
+        case .twinportHolds(let twinport, let endpoint):
+            return .notMirrored(
+                "\(endpoint) on \(there) is where \(Reason.anotherTwinport(twinport)) has a mirror.",
+                fix: "the first one keeps the port; let one of the two listeners use another.")
+        case .loop:
+            return .notMirrored(
+                "its connections came back to its own mirror on \(there), through "
+                    + "another forwarder (ssh -L, an editor, the VM's own).",
+                fix: "stop that one, or leave the port out with "
+                    + "an ignore rule; a new listener on the port is mirrored again.")
+        default: break
+        }
+        let why = reason == .none ? "its port is in use on \(there)" : "\(reason.text) on \(there)"
+        return .notMirrored(
+            "\(why).",
+            fix:
+                "stop that program or let one of the two use another port; its address is then kept "
+                + "free for 5 s, and the mirror appears at most two seconds later.")
+    }
+
+    private static func unsupported(_ reason: Reason, _ there: String) -> ExplanationBlock {
+        switch reason {
+        case .interfaceAddress:
+            .notMirrored(
+                "it is bound to an address of one interface, which \(there) does not have.",
+                fix: "let it listen on 0.0.0.0, [::] or a loopback address.")
+        case .portZero: .notMirrored("it has no port.")
+        case .boundToDevice(let device):
+            .notMirrored(
+                "it is bound to the device \(device) (SO_BINDTODEVICE, a VRF): "
+                    + "only what arrives there reaches it.")
+        case .kernelSocket(let device):
+            .notMirrored(
+                "it is the kernel's own\(device.isEmpty ? "" : ", of the interface \(device)"): "
+                    + "no process holds it. A tunnel (VXLAN, GENEVE, WireGuard, …) is not mirrored."
+            )
+        case .otherNamespace:
+            .notMirrored(
+                "it is in another network namespace, as that of a rootless container engine, so nothing "
+                    + "outside of it reaches it.",
+                fix: "publish the port, or start the engine with the machine's own network.")
+        case .notListening:
+            .notMirrored("it is bound, but does not listen: its program has not called listen().")
+        case .other(let words): .notMirrored("\(words).")
+        case .multicastAddress:
+            .notMirrored(
+                "it is bound to a multicast address; layer 4 forwarding carries no multicast.")
+        default:
+            .notMirrored("it uses \(reason.text), which layer 4 forwarding does not carry.")
+        }
+    }
+
+    private static func capitalised(_ text: String) -> String {
+        guard let first = text.first else { return "" }
+        return first.uppercased() + text.dropFirst()
+    }
+}

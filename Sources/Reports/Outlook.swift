@@ -1,0 +1,56 @@
+package import TwinportModel
+
+/// What holds for all ports of a program at once. `explain` ends with it, and `ports` says it when there are none.
+package struct Outlook: Equatable, Sendable {
+    /// The machine of the program that reports.
+    package var role: Role
+    /// Whether host networking is on, as far as that is known here.
+    package var isEnabled: Bool
+    /// What switches host networking on, as it is typed.
+    package var enableCommand = "twinport enable"
+    /// What is wrong with the settings file.
+    package var settingsError: String?
+    /// Where in the settings file things stand, as far as it can be read.
+    package var lines = SettingsLines()
+    /// Whether there is a session with the other machine.
+    package var session: SessionState
+    /// Why there is none.
+    package var sessionError: String?
+    /// Who can pass for the other end, as the tunnel has no key.
+    package var tunnelWarning: String?
+    /// As whom the guest's servers see clients on other machines; nil without a session.
+    package var clients: ClientView?
+
+    /// The helper's.
+    ///
+    /// - Parameter defaultSettings: The settings file that commands mean without `--settings`.
+    package init(_ status: StatusReport, defaultSettings: String? = nil) {
+        role = .host
+        if status.settingsPath != defaultSettings, !status.settingsPath.isEmpty {
+            enableCommand += " --settings \(ShellWord.quoted(status.settingsPath))"
+        }
+        isEnabled = status.enabled
+        settingsError = status.settingsError
+        tunnelWarning = status.tunnelWarning
+        session = status.session
+        sessionError = status.sessionError
+        clients = status.clients?.view
+    }
+
+    /// The agent's: it has no settings, and the host does not tell whether host networking is on.
+    package init(_ status: AgentStatus) {
+        role = .guest
+        isEnabled = true
+        clients = status.session == .up ? status.clients : nil
+        tunnelWarning = status.tunnelWarning
+        session = status.session
+        sessionError = status.sessionError
+    }
+
+    /// What `ports` says when there are none.
+    package var noPorts: String {
+        if !isEnabled { return "No listeners. Host networking is off: \(enableCommand)" }
+        if session == .down { return "No listeners. \(sessionError ?? "The tunnel is down.")" }
+        return "No listeners, in the guest or on the host."
+    }
+}

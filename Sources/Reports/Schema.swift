@@ -1,0 +1,135 @@
+internal import TwinportModel
+
+/// The JSON Schemas (draft 2020-12) of the control API's answers. Pure.
+package enum Schema: String, CaseIterable, Sendable {
+    /// `GET /v1/ports`.
+    case ports
+    /// `GET /v1/flows`.
+    case flows
+    /// `GET /v1/status`.
+    case status
+    /// The data of one event of `GET /v1/events`.
+    case events
+
+    /// The schema's text, JSON in one line.
+    package var text: String {
+        let shape: Shape =
+            switch self {
+            case .ports: .array(.port)
+            case .flows: .array(.flow)
+            case .status: .status
+            case .events: .choice(Shape.events)
+            }
+        return #"{"$schema":"https://json-schema.org/draft/2020-12/schema","title":"twinport "#
+            + "\(rawValue)\",\(shape.members)}"
+    }
+}
+
+/// What a value looks like.
+indirect enum Shape: Sendable {
+    case string
+    case integer
+    case boolean
+    case words([String])
+    case object(KeyValuePairs<String, Shape>)
+    /// Any keys, and what all values look like.
+    case map(Shape)
+    case array(Shape)
+    case nullable(Shape)
+    case choice([Shape])
+
+    /// The inside of the schema's object.
+    fileprivate var members: String {
+        switch self {
+        case .string: #""type":"string""#
+        case .integer: #""type":"integer""#
+        case .boolean: #""type":"boolean""#
+        case .words(let words): "\"enum\":[\(Self.quoted(words))]"
+        case .object(let keys):
+            "\"type\":\"object\",\"required\":[\(Self.quoted(keys.map(\.key)))],\"properties\":{"
+                + keys.map { "\"\($0.key)\":{\($0.value.members)}" }.joined(separator: ",") + "}"
+        case .map(let shape):
+            "\"type\":\"object\",\"additionalProperties\":{\(shape.members)}"
+        case .array(let shape): "\"type\":\"array\",\"items\":{\(shape.members)}"
+        case .nullable(let shape): #""anyOf":[{"type":"null"},{"# + shape.members + "}]"
+        case .choice(let shapes):
+            "\"anyOf\":[" + shapes.map { "{\($0.members)}" }.joined(separator: ",") + "]"
+        }
+    }
+
+    private static func quoted(_ words: [String]) -> String {
+        words.map { "\"\($0)\"" }.joined(separator: ",")
+    }
+}
+
+extension Shape {
+    private static let direction = Shape.words(Direction.allCases.map(\.rawValue))
+    private static let kind = Shape.words(SocketKind.allCases.map(\.name))
+
+    static let port = Shape.object([
+        "direction": direction, "protocol": kind, "listener": .string,
+        "mirror": .nullable(.string), "state": .words(MirrorState.allCases.map(\.name)),
+        "reason": .nullable(.string), "owner": .nullable(.string),
+        "container": .nullable(.object(["id": .string, "name": .string])), "flows": .integer,
+        "bytesIn": .integer, "bytesOut": .integer, "uid": .nullable(.integer),
+        "rule": .nullable(
+            .object(["number": .integer, "line": .integer, "takesNextPort": .boolean])),
+    ])
+
+    static let flow = Shape.object([
+        "id": .integer, "direction": direction,
+        "protocol": .words(TransportProtocol.allCases.map(\.name)), "listener": .string,
+        "mirror": .string, "client": .string,
+        "state": .words(["dialling", "open", "half-closed", "closed"]), "bytesIn": .integer,
+        "bytesOut": .integer, "ageSeconds": .integer, "idleSeconds": .integer,
+    ])
+
+    private static let guest = Shape.object([
+        "hostname": .string, "os": .string, "kernel": .string, "agentVersion": .string,
+        "instance": .string,
+    ])
+
+    static let status = Shape.object([
+        "version": .string, "pid": .integer, "enabled": .boolean,
+        "session": .words(["up", "down"]),
+        "sessionError": .nullable(.string), "settingsPath": .string,
+        "settingsError": .nullable(.string), "tunnel": .string,
+        "tunnelWarning": .nullable(.string), "guest": .nullable(guest),
+        "hints": .object(["host": .string, "guest": .nullable(.string)]),
+        "ownersError": .nullable(.string),
+        "clients": .nullable(
+            .object(["seen": .nullable(.string), "wanted": .string, "why": .string])),
+        "uptimeSeconds": .integer, "sessionSeconds": .nullable(.integer),
+        "states": .map(.integer), "flows": .integer, "rssBytes": .integer,
+        "openDescriptors": .integer, "counters": .map(.integer),
+    ])
+
+    /// One for each kind.
+    static let events: [Shape] = [
+        .object(["kind": .words(["port"]), "number": .integer, "time": .integer, "port": port]),
+        .object([
+            "kind": .words(["port-gone"]), "number": .integer, "time": .integer,
+            "direction": direction, "protocol": kind, "listener": .string,
+        ]),
+        .object([
+            "kind": .words(["session-up"]), "number": .integer, "time": .integer, "guest": guest,
+        ]),
+        .object([
+            "kind": .words(["session-down", "tunnel-trouble"]), "number": .integer,
+            "time": .integer, "reason": .string,
+        ]),
+        .object(["kind": .words(["mirrors-closed"]), "number": .integer, "time": .integer]),
+        .object([
+            "kind": .words(["limit"]), "number": .integer, "time": .integer, "counter": .string,
+            "times": .integer,
+        ]),
+        .object([
+            "kind": .words(["settings"]), "number": .integer, "time": .integer,
+            "enabled": .boolean, "tunnel": .string, "error": .nullable(.string),
+        ]),
+        .object([
+            "kind": .words(["gap"]), "number": .integer, "time": .integer,
+            "lost": .nullable(.integer), "restarted": .boolean,
+        ]),
+    ]
+}

@@ -1,0 +1,86 @@
+internal import TwinportModel
+
+/// `status` for people.
+package enum StatusText {
+    /// The helper's.
+    ///
+    /// - Parameter isColoured: Whether a terminal shows it.
+    package static func lines(_ status: StatusReport, isColoured: Bool = false) -> [String] {
+        var lines = [
+            line("Host networking", status.enabled ? "on" : "off"),
+            tunnel(status.session, status.tunnel, status.sessionError, isColoured),
+        ]
+        if let warning = status.tunnelWarning { lines.append(line("", warning)) }
+        if let guest = status.guest {
+            lines.append(
+                line(
+                    "Guest",
+                    "\(guest.hostname), \(guest.os) \(guest.kernel), agent \(guest.agentVersion)"))
+        }
+        let guestHints = status.hints.guest.map { "; guest: \($0)" } ?? ""
+        lines.append(line("Hints", "host: \(status.hints.host)\(guestHints)"))
+        lines += owners(status.ownersError)
+        if let clients = status.clients {
+            lines.append(line("Clients", "other machines' seen as \(clients.text)"))
+        }
+        lines += sums(status.states, status.flows)
+        lines.append(line("Settings", status.settingsPath))
+        if let error = status.settingsError { lines.append(line("", "not in force: \(error)")) }
+        lines.append(
+            process(
+                "Helper", status.version, status.pid, status.uptimeSeconds, status.rssBytes))
+        return lines
+    }
+
+    /// The agent's.
+    package static func lines(_ status: AgentStatus) -> [String] {
+        var lines = [tunnel(status.session, status.tunnel, status.sessionError, false)]
+        if let warning = status.tunnelWarning { lines.append(line("", warning)) }
+        if let host = status.host {
+            lines.append(
+                line("Host", "\(host.hostname), \(host.os) \(host.kernel), helper \(host.program)"))
+        }
+        let hostHints = status.hostHints.map { "; host: \($0)" } ?? ""
+        lines.append(line("Hints", "guest: \(status.hints)\(hostHints)"))
+        lines += owners(status.ownersError)
+        lines.append(line("Clients", "other machines' seen as \(status.clients.text)"))
+        lines += sums(status.states, status.flows)
+        lines.append(
+            process("Agent", status.version, status.pid, status.uptimeSeconds, status.rssBytes))
+        return lines
+    }
+
+    private static func line(_ label: String, _ text: String) -> String {
+        let label = label.isEmpty ? "" : "\(label):"
+        return label + String(repeating: " ", count: max(1, 17 - label.count)) + text
+    }
+
+    private static func tunnel(
+        _ session: SessionState, _ place: String, _ error: String?, _ isColoured: Bool
+    ) -> String {
+        let word =
+            isColoured ? Colour(session).applied(to: session.rawValue) : session.rawValue
+        return line("Tunnel", "\(word) (\(place))" + (error.map { ": \($0)" } ?? ""))
+    }
+
+    private static func owners(_ error: String?) -> [String] {
+        error.map { [line("Owners", "not known any more: \($0)")] } ?? []
+    }
+
+    private static func sums(_ states: [String: Int], _ flows: Int) -> [String] {
+        let counts = states.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
+        return [
+            line("Listeners", counts.isEmpty ? "none" : counts.joined(separator: ", ")),
+            line("Flows", "\(flows)"),
+        ]
+    }
+
+    private static func process(
+        _ label: String, _ version: String, _ pid: Int32, _ uptime: Int, _ bytes: Int
+    ) -> String {
+        line(
+            label,
+            "\(version), pid \(pid), up \(Quantity.time(uptime)), "
+                + Quantity.bytes(UInt64(max(0, bytes))))
+    }
+}
