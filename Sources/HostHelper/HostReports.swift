@@ -1,74 +1,97 @@
-internal import Addresses
 internal import Control
 internal import EventLoop
 internal import Listeners
-internal import Mirroring
 internal import Posix
+internal import Reports
 internal import Settings
-internal import Sockets
-internal import Tunnel
-internal import Wire
+internal import TwinportKit
+internal import TwinportModel
 
-// The helper's state in the terms of the control API. On the loop's thread.
+/// The helper's state in the terms of the control API. Any thread.
+final class HostReports: Sendable {
+    /// What the settings say, and what is wrong with them.
+    struct SettingsState: Sendable {
+        var settings: Settings
+        var error: String?
+    }
 
-extension HostSide {
-    func statusReport() -> StatusReport {
+    let node: Node
+    let settings: Locked<SettingsState>
+    let events: EventFeed
+    private let options: HostOptions
+    private let startedAt = Loop.nanoseconds
+
+    init(_ node: Node, _ events: EventFeed, _ options: HostOptions, _ settings: Settings) {
+        self.node = node
+        self.events = events
+        self.options = options
+        self.settings = Locked(SettingsState(settings: settings))
+    }
+
+    /// Where the tunnel is, by the settings or by default.
+    static func mode(_ settings: Settings) -> TunnelMode {
+        settings.tunnel ?? .listen(.unix(path: Places.tunnel))
+    }
+
+    func status(_ reply: @escaping @Sendable (StatusReport) -> Void) {
+        // A node that is about to end does not answer.
+        try? node.status { [self] status in reply(report(status)) }
+    }
+
+    /// Asks twice at once: a reply's handler may not call the node.
+    func metrics(_ reply: @escaping @Sendable (MetricsReport) -> Void) {
+        let asked = Loop.nanoseconds
+        let first = Locked<(NodeStatus, UInt64)?>(nil)
+        try? node.status { status in first.withLock { $0 = (status, Loop.nanoseconds) } }
+        try? node.ports { [self] ports in
+            guard let (status, answered) = first.withLock({ $0 }) else { return }
+            var metrics = MetricsReport(status: report(status), ports: ports)
+            metrics.time = ThisMachine.wallClock
+            metrics.loopLagSeconds = Double(answered &- asked) / 1e9
+            metrics.cpuSeconds = ThisProcess.cpuSeconds
+            metrics.descriptorLimit = ThisProcess.descriptorLimit
+            metrics.events = events.counts
+            reply(metrics)
+        }
+    }
+
+    /// Tells the readers of events what holds now.
+    func noteSettings() {
+        let current = settings.withLock { $0 }
+        events.add(
+            .settings(
+                SettingsNews(
+                    enabled: current.settings.isEnabled,
+                    tunnel: Self.mode(current.settings).uri.description, error: current.error)))
+    }
+
+    private func report(_ status: NodeStatus) -> StatusReport {
+        let current = settings.withLock { $0 }
         var report = StatusReport()
         report.version = options.version
-        report.pid = Machine.processID
-        report.enabled = settings.isEnabled
-        report.session = side.session == nil ? "down" : "up"
-        report.sessionError = side.session == nil ? trouble ?? "no guest has connected yet" : nil
+        report.pid = ThisProcess.processID
+        report.enabled = current.settings.isEnabled
+        report.session = status.peer == nil ? .down : .up
+        report.sessionError =
+            status.peer == nil ? status.trouble ?? "no guest has connected yet" : nil
         report.settingsPath = options.settingsPath
-        report.settingsError = settingsError
-        report.tunnel = mode.uri.description
-        report.guest = peer.map(identity)
-        report.uptimeSeconds = seconds(since: startedAt)
-        report.sessionSeconds = sessionSince.map(seconds)
-        for port in side.ports() { report.states[port.state.name, default: 0] += 1 }
-        report.flows = side.flowCount
-        report.rssBytes = Machine.residentBytes
-        report.openDescriptors = Machine.openDescriptors
-        report.counters = counters()
+        report.settingsError = current.error
+        let uri = Self.mode(current.settings).uri
+        report.tunnel = uri.description
+        report.tunnelWarning = TunnelAdvice.withoutKey(
+            uri, hasKey: current.settings.tunnelKey != nil, role: .host)
+        report.guest = status.peer.map(GuestIdentity.init)
+        report.hints.host = status.hints.text
+        report.hints.guest = status.peerHints?.text
+        report.ownersError = options.finder?.problem
+        report.clients = status.peer.map { _ in ClientsReport(status.clients) }
+        report.uptimeSeconds = Int((Loop.nanoseconds &- startedAt) / 1_000_000_000)
+        report.sessionSeconds = status.sessionSeconds
+        for (state, count) in status.states { report.states[state.name] = count }
+        report.flows = status.flows
+        report.rssBytes = ThisProcess.residentBytes
+        report.openDescriptors = ThisProcess.openDescriptors
+        for counter in status.counters.named { report.counters[counter.name] = counter.count }
         return report
-    }
-
-    private func seconds(since start: UInt64) -> Int {
-        Int((loop.now &- start) / 1_000)
-    }
-
-    private func identity(_ hello: Hello) -> GuestIdentity {
-        GuestIdentity(
-            hostname: hello.hostname, os: hello.os, kernel: hello.kernel,
-            agentVersion: hello.program, instance: String(hello.instance, radix: 16))
-    }
-
-    private func counters() -> [String: UInt64] {
-        Dictionary(uniqueKeysWithValues: side.counterSnapshot.named.map { ($0.name, $0.count) })
-    }
-
-    func portReports() -> [PortReport] {
-        side.ports().map { port in
-            PortReport(
-                direction: port.direction.rawValue, protocol: port.kind,
-                listener: port.listener.description,
-                mirror: text(port.mirrors.map(\.description).joined(separator: ",")),
-                state: port.state.name, reason: text(port.reason), owner: text(port.owner),
-                container: port.container.map { ContainerReport(id: $0.id, name: $0.name) },
-                flows: port.flows, bytesIn: port.bytesIn, bytesOut: port.bytesOut)
-        }
-    }
-
-    private func text(_ text: String) -> String? { text.isEmpty ? nil : text }
-
-    func flowReports() -> [FlowReport] {
-        side.flowSnapshots().map { flow in
-            FlowReport(
-                id: flow.id, direction: flow.direction.rawValue, protocol: flow.transport.name,
-                listener: flow.listener.description, mirror: flow.mirror.description,
-                client: flow.client.description, state: flow.state, bytesIn: flow.bytesIn,
-                bytesOut: flow.bytesOut, ageSeconds: Int(flow.age / 1_000),
-                idleSeconds: Int(flow.idle / 1_000))
-        }
     }
 }

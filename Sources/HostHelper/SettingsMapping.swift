@@ -1,8 +1,7 @@
-internal import Addresses
-internal import Listeners
-internal import Mirroring
+internal import Noise
 internal import Settings
-internal import Wire
+internal import TwinportKit
+internal import TwinportModel
 
 // The settings in the terms of the modules that act on them.
 
@@ -13,20 +12,21 @@ extension MirrorPolicy {
         self.init(
             mirrorsDisabled: off
                 ?? (settings.guestToHost.isEnabled ? nil : "guestToHost.enabled is false"),
-            bind: settings.guestToHost.bind == .same ? .same : .loopback,
-            mirrorIgnore: rules(settings.guestToHost.ignore),
-            mirrorScope: settings.guestToHost.scope == .all ? .all : .containers,
+            bind: settings.guestToHost.bind,
+            mirrorIgnore: settings.guestToHost.ignore + .linkLocal,
+            scope: settings.guestToHost.scope,
             offersDisabled: off
                 ?? (settings.hostToGuest.isEnabled ? nil : "hostToGuest.enabled is false"),
-            offerIgnore: rules(settings.hostToGuest.ignore),
+            offerIgnore: settings.hostToGuest.ignore + .linkLocal,
             offersUnsupported: false,
-            udpIdle: settings.udp.idle)
-    }
-}
-
-private func rules(_ rules: [PortRule]) -> [IgnoreRule] {
-    (rules + Settings.builtInIgnored).map {
-        IgnoreRule(transport: $0.transport, ports: $0.ports, text: $0.description)
+            udpIdle: settings.udp.idle,
+            clientAddress: settings.guestToHost.clientAddress)
+        mirrorRules = settings.guestToHost.rules
+        offerRules = settings.hostToGuest.rules
+        mirrorOnly = settings.guestToHost.only
+        leavesOutOwnServices = true
+        offerOnly = settings.hostToGuest.only
+        tellsOwners = settings.hostToGuest.showsOwners
     }
 }
 
@@ -37,16 +37,17 @@ extension WatchOptions {
         udpEphemeralAfter = settings.udp.ephemeralAfter
         fixedInterval = settings.scan.interval
         usesHints = settings.scan.usesHints
+        looksElsewhere = false
     }
 }
 
-extension PolicyMessage {
-    /// What these settings ask of the guest.
-    init(_ settings: Settings) {
-        self.init()
-        udpIdle = settings.udp.idle
-        udpEphemeralAfter = settings.udp.ephemeralAfter
-        scanInterval = settings.scan.interval
-        usesHints = settings.scan.usesHints
+extension NodeTunnel {
+    /// Where these settings put the tunnel, with what is in the key file now.
+    ///
+    /// - Throws: `TunnelKey.FileError`.
+    init(_ settings: Settings) throws(TunnelKey.FileError) {
+        var key: TunnelKey?
+        if let path = settings.tunnelKey { key = try TunnelKey(file: path) }
+        self = .opened(HostReports.mode(settings), key: key?.bytes)
     }
 }

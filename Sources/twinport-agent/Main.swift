@@ -1,11 +1,12 @@
-internal import Addresses
 internal import ArgumentParser
 internal import GuestAgent
-internal import LogLines
+internal import Listeners
 internal import Logging
 internal import Noise
 internal import Posix
-internal import Tunnel
+internal import ProgramSupport
+internal import TwinportKit
+internal import TwinportModel
 
 /// `twinport-agent`, the guest's program.
 @main
@@ -15,37 +16,59 @@ struct TwinportAgent: ParsableCommand {
         abstract: "Tells a desktop what listens in this VM, and carries the traffic.",
         discussion: """
             Runs in the guest, as root where the owners of sockets and quick notice of new \
-            listeners are wanted. The desktop runs "twinport host".
+            listeners are wanted. The desktop runs "twinport host". The subcommands ask a running \
+            agent.
+
+            Exit codes: 0 done, 1 failed, or no agent answers, 2 wrong usage.
             """,
-        version: "0.1.0")
+        version: Twinport.version,
+        subcommands: [
+            StatusCommand.self, PortsCommand.self, ExplainCommand.self, DoctorCommand.self,
+        ])
 
     @Option(
         help: """
             Dial the host: vsock://2:PORT, unix:///path.sock or tcp://ADDRESS:PORT. Or set \
-            TWINPORT_CONNECT.
+            TWINPORT_CONNECT. One of this and --listen is needed.
             """)
     var connect: String?
 
     @Option(help: "Wait for the host instead, at the same kinds of address; vsock://any:PORT.")
     var listen: String?
 
-    @Option(help: "The key file of a tcp:// tunnel. Or set TWINPORT_KEY.")
+    @Option(
+        help: """
+            The file of the key that both ends prove to have. Or set TWINPORT_KEY. Default: no key; a tcp:// tunnel \
+            needs one.
+            """)
     var key: String?
+
+    @Option(
+        help:
+            "A user whose helper may be at a unix:// address, by number, beside root and our own. Default: none."
+    )
+    var hostUser: UInt32?
+
+    @OptionGroup var control: ControlOption
 
     @Option(help: "How much to log: \(Logger.levelNames).")
     var logLevel = "info"
+
+    @Option(help: "How to write log lines: \(LogFormat.names).")
+    var logFormat = LogFormat.logfmt.rawValue
 
     @Flag(help: "Keep the privileges that the agent does not need.")
     var noSandbox = false
 
     /// Parses, runs, and ends with 0 done, 1 failed, 2 wrong usage.
     static func main() {
+        Console.reserveStandardStreams()
         do {
             var command = try parseAsRoot()
             try command.run()
         } catch let error as UsageProblem {
             complain(error.description)
-            Machine.end(2)
+            ThisProcess.end(2)
         } catch {
             let code = exitCode(for: error)
             let text = fullMessage(for: error)
@@ -53,29 +76,57 @@ struct TwinportAgent: ParsableCommand {
                 print(text)
                 exit(withError: nil)
             }
-            complain(code == .validationFailure ? text : "\(error)")
-            Machine.end(code == .validationFailure ? 2 : 1)
+            LogWriter.standardError.finish()
+            complain(code == .validationFailure ? text + suggestion : "\(error)")
+            ThisProcess.end(code == .validationFailure ? 2 : 1)
         }
+    }
+
+    /// Which subcommand was meant, if the first word is nearly one.
+    private static var suggestion: String {
+        let names = configuration.subcommands.map { $0._commandName }
+        guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-"),
+            !names.contains(word), let nearest = NearestWord.to(word, among: names)
+        else { return "" }
+        return "\n  Did you mean '\(nearest)'?"
     }
 
     private static func complain(_ text: String) {
-        Machine.complain(text.hasPrefix("Error") ? text : "twinport-agent: \(text)")
+        Console.complain(text.hasPrefix("Error") ? text : "twinport-agent: \(text)")
     }
 
     mutating func run() throws {
+        ProcessSetup.hideMemory(!noSandbox)
+        Sandbox.makeFilesPrivate()
+        // While there is one thread, nothing is given up yet, and no key is in memory.
+        let finder = noSandbox ? nil : FinderProcess.start()
         guard let level = Logger.Level(rawValue: logLevel) else {
             throw UsageProblem("--log-level \(logLevel): expected one of \(Logger.levelNames)")
         }
-        let options = AgentOptions(
+        guard let format = LogFormat(rawValue: logFormat) else {
+            throw UsageProblem("--log-format \(logFormat): expected one of \(LogFormat.names)")
+        }
+        let control = try self.control.path()
+        var options = AgentOptions(
             mode: try mode(), key: try tunnelKey(), version: Self.configuration.version,
-            log: .lines("twinport-agent", level: level), isSandboxed: !noSandbox)
-        Sandbox.makeFilesPrivate()
-        options.log.note(noSandbox ? nil : Sandbox.enter())
+            log: .lines("twinport-agent", level: level, format: format), isSandboxed: !noSandbox)
+        if let hostUser { options.hostUsers = [hostUser] }
+        options.finder = finder
+        // The kernel has to be asked before the sandbox is entered.
+        options.hints = KernelHints()
+        // Made now, served within the sandbox.
+        options.openServer(at: control)
+        options.log.note(noSandbox ? nil : Sandbox.enter(needs(options.mode, control)))
         try AgentProgram.run(options)
     }
 
-    private func mode() throws -> TunnelEndpoint.Mode {
-        let dial = connect ?? (listen == nil ? Machine.environment("TWINPORT_CONNECT") : nil)
+    private func needs(_ mode: TunnelMode, _ control: String) -> Sandbox.Needs {
+        // The key has been read.
+        Sandbox.Needs(tunnel: mode, control: control, files: [])
+    }
+
+    private func mode() throws -> TunnelMode {
+        let dial = connect ?? (listen == nil ? ThisProcess.environment("TWINPORT_CONNECT") : nil)
         switch (dial, listen) {
         case (let dial?, nil): return .connect(try uri(dial))
         case (nil, let listen?): return .listen(try uri(listen))
@@ -88,7 +139,7 @@ struct TwinportAgent: ParsableCommand {
     }
 
     private func tunnelKey() throws -> TunnelKey? {
-        guard let path = key ?? Machine.environment("TWINPORT_KEY") else {
+        guard let path = key ?? ThisProcess.environment("TWINPORT_KEY") else {
             guard case .tcp = try mode().uri else { return nil }
             throw UsageProblem(
                 "a tcp:// tunnel needs --key PATH, with the key that \"twinport key new\" made on "
@@ -108,10 +159,4 @@ struct TwinportAgent: ParsableCommand {
             throw UsageProblem(error.description)
         }
     }
-}
-
-/// A command line that cannot be carried out.
-private struct UsageProblem: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = description }
 }

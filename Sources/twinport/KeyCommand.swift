@@ -4,7 +4,7 @@ internal import Noise
 /// `twinport key`.
 struct KeyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "key", abstract: "Make keys for tcp:// tunnels.", subcommands: [New.self])
+        commandName: "key", abstract: "Make keys for tunnels.", subcommands: [New.self])
 
     /// `twinport key new`.
     struct New: ParsableCommand {
@@ -15,8 +15,12 @@ struct KeyCommand: ParsableCommand {
         @Argument(help: "The file to make; one that exists is left alone.") var path: String
 
         func run() throws {
-            try TunnelKey.create(file: path)
-            print("\(path): new key. Copy it to the guest, and keep it from others.")
+            do {
+                try TunnelKey.create(file: path)
+            } catch {
+                throw Problem(failed: error.description)
+            }
+            print("\(path): new key. Copy it to the guest, and keep it secret.")
         }
     }
 }

@@ -1,10 +1,13 @@
 internal import ArgumentParser
 internal import Control
+internal import Reports
+internal import Settings
+internal import TwinportModel
 
 /// `twinport status`.
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "status", abstract: "Show whether and how it works.")
+        commandName: "status", abstract: "Show the state of helper, tunnel and guest.")
 
     @OptionGroup var control: ControlOption
     @Flag(help: "Print JSON.") var json = false
@@ -12,32 +15,7 @@ struct StatusCommand: ParsableCommand {
     func run() throws {
         if json { return print(try control.client.text("status")) }
         let status = try control.client.status()
-        for line in StatusText.lines(status) { print(line) }
-    }
-}
-
-/// `twinport ports`.
-struct PortsCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "ports", abstract: "List every listener, its mirror, and why not.")
-
-    @OptionGroup var control: ControlOption
-    @Flag(help: "Print JSON.") var json = false
-
-    func run() throws {
-        if json { return print(try control.client.text("ports")) }
-        let ports = try control.client.ports()
-        if ports.isEmpty { return print(try emptyText()) }
-        print(PortsTable.text(ports))
-    }
-
-    private func emptyText() throws -> String {
-        let status = try control.client.status()
-        if !status.enabled { return "No listeners. Host networking is off: twinport enable" }
-        if status.session != "up" {
-            return "No listeners. \(status.sessionError ?? "The tunnel is down.")"
-        }
-        return "No listeners, in the guest or on the host."
+        for line in StatusText.lines(status, isColoured: Terminal.usesColour) { print(line) }
     }
 }
 
@@ -52,30 +30,39 @@ struct FlowsCommand: ParsableCommand {
     func run() throws {
         if json { return print(try control.client.text("flows")) }
         let flows = try control.client.flows()
-        print(flows.isEmpty ? "No flows." : FlowsTable.text(flows))
+        print(flows.isEmpty ? "No flows." : FlowsTable.text(flows, width: Terminal.width))
     }
 }
 
 /// `twinport explain`.
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "explain", abstract: "Say what is up with one port, and what to do.")
+        commandName: "explain", abstract: "Say what is up with one port, and what to do.",
+        discussion: """
+            Exit codes beside the usual ones: 0 a listener on the port is mirrored, 4 none is.
+            """)
 
-    @Argument(help: "The port, as 80, 80/tcp or 53/udp.") var port: String
+    @Argument(help: "The port, as 80, 80/tcp, 53/udp, :80 or 127.0.0.1:80.") var port: String
     @OptionGroup var control: ControlOption
+    @Flag(help: "Print JSON.") var json = false
 
     func run() throws {
-        let parts = port.split(separator: "/", omittingEmptySubsequences: false)
-        guard let number = parts.first.flatMap({ UInt16($0) }), number > 0, parts.count <= 2,
-            parts.count == 1 || ["tcp", "udp"].contains(parts[1])
-        else {
-            throw Problem(usage: "\"\(port)\" is not a port: expected 80, 80/tcp or 53/udp")
+        guard let question = PortQuestion(port) else {
+            throw Problem(usage: PortQuestion.problem(with: port))
         }
-        let ports = try control.client.ports()
         let status = try control.client.status()
-        print(
-            Explanation.text(
-                port: number, protocol: parts.count == 2 ? String(parts[1]) : nil, ports: ports,
-                status: status))
+        var outlook = Outlook(status, defaultSettings: Places.settings)
+        outlook.lines = SettingsLines(SettingsPlaces.lines(status.settingsPath))
+        let report = ExplainReport(
+            question, ports: try control.client.ports(), outlook: outlook)
+        print(json ? try JSONText.text(report) : report.text)
+        if !report.mirrored { throw ExitCode(4) }
+    }
+}
+
+extension ControlOption {
+    /// What holds for all ports, with hints for this user.
+    var outlook: Outlook {
+        get throws { Outlook(try client.status(), defaultSettings: Places.settings) }
     }
 }

@@ -13,10 +13,7 @@ struct SandboxCommand: ParsableCommand {
 
     func run() throws {
         if !noSandbox {
-            var result = Sandbox.enter()
-            let confined = Sandbox.confineThread()
-            result.holds += confined.holds
-            result.missing += confined.missing
+            let result = Sandbox.enter(Sandbox.Needs())
             print("holds: \(result.holds.joined(separator: ", "))")
             for missing in result.missing { print("missing: \(missing)") }
         }

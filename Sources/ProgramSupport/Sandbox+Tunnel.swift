@@ -1,0 +1,26 @@
+package import Posix
+package import TwinportModel
+
+extension Sandbox.Needs {
+    /// What a program needs for its tunnel and its local socket, whose folders are made.
+    ///
+    /// - Parameters:
+    ///   - tunnel: Where the tunnel is.
+    ///   - control: Where the local socket is.
+    ///   - files: What it reads again later.
+    package init(tunnel: TunnelMode, control: String, files: [String]) {
+        self.init(readsForeignFiles: files.contains(where: ForeignPlaces.holdsFile))
+        var sockets = [control]
+        switch tunnel {
+        case .listen(let uri): sockets += [uri.socketPath].compactMap { $0 }
+        case .connect(.unix(let path)), .connect(.firecracker(let path, _)):
+            reachesForeignSockets = ForeignPlaces.holdsSocket(path)
+        case .connect: break
+        }
+        for path in sockets {
+            // What is wrong with a folder is told when the socket is made.
+            try? SocketFolder.prepare(for: path)
+        }
+        allowSockets(at: sockets)
+    }
+}
