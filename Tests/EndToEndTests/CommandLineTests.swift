@@ -11,7 +11,6 @@ extension EndToEnd {
             try Lab.with(start: false) { lab in
                 let socket = "\(lab.directory)/none.sock"
                 let cases: [([String], Int32, String)] = [
-                    (["--version"], 0, "0.1.0"),
                     (["--help"], 0, "USAGE: twinport"),
                     (["bogus"], 2, "Unexpected argument 'bogus'"),
                     (["ports", "--jsn"], 2, "--jsn"),
@@ -25,13 +24,23 @@ extension EndToEnd {
                     (["ports", "--json", "--control", socket], 3, "no helper"),
                     (["settings", "check", "--settings", "/none/s.yaml"], 2, "no such file"),
                     (["settings", "path", "--settings", "/none/s.yaml"], 0, "/none/s.yaml"),
-                    (["enable", "--settings", "/proc/none/s.yaml"], 2, "/proc/none"),
+                    (["enable", "--settings", "/proc/none/s.yaml"], 1, "/proc/none"),
                 ]
                 for (arguments, code, text) in cases {
                     let outcome = try lab.twinport(arguments)
                     #expect(outcome.code == code, "\(arguments): \(outcome.output)")
                     #expect(outcome.output.contains(text), "\(arguments): \(outcome.output)")
                 }
+            }
+        }
+
+        @Test func `both programs have the same version`() throws {
+            try Lab.with(start: false) { lab in
+                let helper = try lab.twinport(["--version"])
+                let agent = try self.agent(lab, "AGENT --version")
+                #expect(helper.code == 0 && agent.code == 0)
+                #expect(helper.output.wholeMatch(of: /\d+\.\d+\.\d+\n/) != nil)
+                #expect(helper.output == agent.output)
             }
         }
 
@@ -74,6 +83,55 @@ extension EndToEnd {
             }
         }
 
+        @Test func `disable works beside an error elsewhere, and says so`() throws {
+            try Lab.with(start: false) { lab in
+                let file = "\(lab.directory)/wrong.yaml"
+                let text = "hostNetworking:\n  enabled: true\nguestToHost:\n  bind: lan\n"
+                try Data(text.utf8).write(to: URL(filePath: file))
+                let outcome = try lab.twinport(["disable", "--settings", file])
+                #expect(outcome.code == 2, "\(outcome)")
+                for words in [
+                    "is switched off in \(file)", "\(file):4:9: guestToHost.bind: expected",
+                    "elsewhere in the file", "end the helper",
+                ] {
+                    #expect(outcome.output.contains(words), "\(words): \(outcome)")
+                }
+                #expect(
+                    try String(contentsOfFile: file, encoding: .utf8)
+                        == text.replacingOccurrences(of: "enabled: true", with: "enabled: false"))
+            }
+        }
+
+        @Test
+        func `a helper whose settings file is missing says so, and reads it once it is there`()
+            throws
+        {
+            try Lab.with(start: false) { lab in
+                try FileManager.default.removeItem(atPath: lab.settingsPath)
+                try lab.startHelper()
+                try lab.wait("the warning") {
+                    lab.helper.output.contains("the settings file does not exist")
+                }
+                #expect(
+                    lab.helper.output.contains("twinport enable --settings \(lab.settingsPath)"))
+                #expect(try lab.status().settingsError == nil)
+                let control = ["--control", lab.controlPath]
+                _ = try lab.twinport(["enable", "--settings", lab.settingsPath] + control)
+                try lab.wait("the toggle") { try lab.status().enabled }
+                #expect(!lab.helper.output.contains("not applied"), "\(lab.helper.output)")
+            }
+        }
+
+        @Test func `a message of the control socket has no function of a library in it`() throws {
+            try Lab.with(start: false) { lab in
+                let outcome = try lab.twinport([
+                    "host", "--settings", lab.settingsPath, "--control", "/proc/self/x.sock",
+                ])
+                #expect(outcome.code == 1 && outcome.output.contains("cannot be served: "))
+                #expect(!outcome.output.contains("descriptor"), "\(outcome)")
+            }
+        }
+
         /// Where each word of a table's line begins.
         private func columns(_ header: Substring) -> [Int] {
             let words = ["PROTO", "LISTENER", "MIRROR", "STATE", "OWNER"]
@@ -103,7 +161,7 @@ extension EndToEnd {
                 }
                 let command = "\(Lab.programPath) ports --control \(lab.controlPath)"
                 let coloured = try lab.sh(
-                    .host, "env -u NO_COLOR script -qec '\(command)' /dev/null"
+                    .host, "env -u NO_COLOR TERM=xterm script -qec '\(command)' /dev/null"
                 ).output
                 #expect(coloured.contains("\u{1b}[32mactive"))
                 let quiet = try lab.sh(.host, "NO_COLOR=1 script -qec '\(command)' /dev/null")
@@ -129,7 +187,7 @@ extension EndToEnd {
                 #expect(
                     control.code == 1 && control.output.contains("belongs to another user"),
                     "\(control)")
-                #expect(try lab.status().session == "up")
+                #expect(try lab.status().session == .up)
             }
         }
 
@@ -148,7 +206,7 @@ extension EndToEnd {
                     agent.output.contains(
                         obstacle == "open"
                             ? "can be written by others"
-                            : "t.sock: File exists (and it is no socket of ours)"), "\(agent)")
+                            : "t.sock: File exists (and it is not a socket of ours)"), "\(agent)")
                 #expect(try lab.sh(.guest, "cat \(folder)/t.sock").output == "precious\n")
             }
         }
@@ -183,7 +241,7 @@ extension EndToEnd {
                     "host", "--settings", lab.settingsPath, "--control", lab.controlPath,
                 ])
                 #expect(second.code == 1 && second.output.contains("helper"), "\(second.output)")
-                #expect(try lab.status().session == "up")
+                #expect(try lab.status().session == .up)
             }
         }
     }

@@ -1,5 +1,5 @@
-import Control
 import Foundation
+import Reports
 import Testing
 
 /// A desktop on which a helper runs, as a test sees it: what the helper reports, and waiting until it reports

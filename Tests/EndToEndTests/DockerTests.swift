@@ -111,7 +111,9 @@ extension EndToEnd {
                 }
 
                 _ = try lab.start(
-                    .host, sh: "exec python3 -m http.server --bind 127.0.0.1 -d \(Lab.programs) 80")
+                    .host,
+                    sh: "exec python3 -m http.server --bind 127.0.0.1 -d \(Lab.programs)/servers 80"
+                )
                 try lab.wait("127.0.0.1:80")
                 let page = try engine.docker(
                     "run --rm --net=host \(Engine.image) wget -qO- http://127.0.0.1:80/")

@@ -24,6 +24,13 @@ final class Lab: Desktop {
         return nil
     }()
 
+    /// How many times longer a busy machine may take: how many programs want a core, for each of those that it has.
+    static var loadShare: Double {
+        var load = [0.0]
+        getloadavg(&load, 1)
+        return max(1, load[0] / Double(ProcessInfo.processInfo.activeProcessorCount))
+    }
+
     static let isLong = ProcessInfo.processInfo.environment["TWINPORT_LONG"] == "1"
 
     private static let binaries =
@@ -34,6 +41,15 @@ final class Lab: Desktop {
     static let agentPath = "\(binaries)/twinport-agent"
     static let programs = URL(filePath: #filePath).deletingLastPathComponent()
         .appending(path: "Programs").path
+    /// Each program's path by its name; which folder it is in says only what it is for.
+    private static let programPaths = {
+        let paths = (try? FileManager.default.subpathsOfDirectory(atPath: programs)) ?? []
+        return Dictionary(
+            uniqueKeysWithValues: paths.filter {
+                $0.hasSuffix(".py") || $0.hasSuffix(".c") || $0.hasSuffix(".sh")
+            }
+            .map { (URL(filePath: $0).lastPathComponent, "\(programs)/\($0)") })
+    }()
     nonisolated(unsafe) private static var counter = 0
     /// `twinport host` and `twinport-agent` as a shell calls them, for programs that a test starts itself.
     static let helperCommand = ([programPath, "host"] + Sanitizer.options).joined(separator: " ")
@@ -45,15 +61,19 @@ final class Lab: Desktop {
     private(set) var helper: Running!
     private(set) var agent: Running!
     private let hostLogLevel = "debug"
-    /// `ip netns exec` gives each program a mount namespace with a fresh /sys: what systemd mounts there on
-    /// a usual machine, we mount, for this program only.
-    private static let mountTracing = "mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null; "
 
-    /// Whether kernel hints can work here.
-    static let hasTracing =
+    /// Whether the kernel can give its account of sockets: whether it has the ring that the account is written to.
+    static let hasHints =
         (try? shell(
-            "unshare -m sh -c '\(mountTracing) test -e /sys/kernel/tracing/events/sock/inet_sock_set_state/id'"
-        )) != nil
+            "python3 -c 'import ctypes,struct,sys\nmap=struct.pack(\"<IIII\",27,0,0,4096).ljust(120,b\"\\0\")\n"
+                + "number={\"x86_64\":321,\"aarch64\":280}[__import__(\"os\").uname().machine]\n"
+                + "sys.exit(ctypes.CDLL(None).syscall(number,0,map,len(map))<0)'")) != nil
+
+    /// The path of one of the programs in `Programs`.
+    static func program(_ name: String) -> String {
+        // One that is not there fails by its name.
+        programPaths[name] ?? "\(programs)/\(name)"
+    }
 
     static func path(of tool: String) -> String {
         for folder in [
@@ -65,14 +85,19 @@ final class Lab: Desktop {
         return tool
     }
 
+    /// Whether a program is installed.
+    static func has(_ tool: String) -> Bool {
+        FileManager.default.isExecutableFile(atPath: path(of: tool))
+    }
+
     /// Builds a lab, runs `body` in it, and takes it down again.
     static func with(
         settings: String = "", start: Bool = true, _ body: (Lab) throws -> Void
     ) throws {
         let lab = try Lab(settings: settings)
         defer { lab.close() }
-        if start { try lab.startBoth() }
         do {
+            if start { try lab.startBoth() }
             try body(lab)
         } catch {
             print("--- helper\n\(lab.helper?.output ?? "")\n--- agent\n\(lab.agent?.output ?? "")")
@@ -111,7 +136,20 @@ final class Lab: Desktop {
 
     var settingsPath: String { "\(directory)/settings.yaml" }
     var controlPath: String { "\(directory)/control.sock" }
+    var agentControlPath: String { "\(directory)/agent.sock" }
     var tunnelPath: String { "\(directory)/tunnel.sock" }
+
+    /// The tests' own defaults: every listener of the guest is mirrored as it is bound (all ports are named, which `*/*`
+    /// would not do), and names are told. What the
+    /// program's defaults leave out is tested in `ExposureTests`.
+    private static func usual(beside more: String) -> String {
+        var lines = ""
+        if !more.contains("guestToHost:") {
+            lines += "guestToHost: {bind: same, only: [\"*/1-32767\", \"*/32768-65535\"]}\n"
+        }
+        if !more.contains("hostToGuest:") { lines += "hostToGuest: {showOwners: true}\n" }
+        return lines
+    }
 
     func writeSettings(_ more: String = "", enabled: Bool = true) throws {
         let text = """
@@ -120,6 +158,7 @@ final class Lab: Desktop {
             tunnel:
               listen: unix://\(tunnelPath)
             \(more)
+            \(Self.usual(beside: more))
 
             """
         try Data(text.utf8).write(to: URL(filePath: settingsPath), options: .atomic)
@@ -138,8 +177,7 @@ final class Lab: Desktop {
     func startHelper(_ prefix: String = "exec") throws {
         helper = try start(
             .host,
-            sh: Self.mountTracing
-                + "\(prefix) \(Self.helperCommand) --settings \(settingsPath) "
+            sh: "\(prefix) \(Self.helperCommand) --settings \(settingsPath) "
                 + "--control \(controlPath) --log-level \(hostLogLevel)")
         try wait("the helper's control socket") { (try? self.status()) != nil }
     }
@@ -149,24 +187,33 @@ final class Lab: Desktop {
     /// - Parameters:
     ///   - prefix: As with ``startHelper(_:)``.
     ///   - path: The socket of a relay to take instead of the helper's.
-    func startAgent(_ prefix: String = "exec", via path: String? = nil) throws {
+    ///   - options: More options.
+    func startAgent(
+        _ prefix: String = "exec", via path: String? = nil, options: String = ""
+    ) throws {
         agent = try start(
             .guest,
-            sh: Self.mountTracing + "\(prefix) \(Self.agentCommand) "
-                + "--connect unix://\(path ?? tunnelPath) --log-level \(hostLogLevel)")
+            sh: "\(prefix) \(Self.agentCommand) "
+                + "--connect unix://\(path ?? tunnelPath) --control \(agentControlPath) "
+                + "--log-level \(hostLogLevel) \(options)")
     }
 
     /// The network namespace of a machine.
     func namespace(_ machine: Machine) -> String { names[machine] ?? "" }
 
     func waitForSession() throws {
-        try wait("a session") { try self.status().session == "up" }
+        try wait("a session") { try self.status().session == .up }
     }
 
     /// `twinport ARGUMENTS` on the host.
     func twinport(_ arguments: [String]) throws -> Outcome {
         let more = arguments.first == "host" ? Sanitizer.options : []
         return try run(.host, [Self.programPath] + arguments + more)
+    }
+
+    /// `twinport-agent ARGUMENTS` in the guest.
+    func agentSays(_ arguments: [String]) throws -> Outcome {
+        try run(.guest, [Self.agentPath] + arguments + ["--control", agentControlPath])
     }
 
     let patience = (listener: 5.0, other: 5.0)
@@ -200,7 +247,7 @@ final class Lab: Desktop {
     func python(_ machine: Machine, _ program: String, _ arguments: [String] = []) throws -> Running
     {
         let running = try start(
-            machine, [Self.path(of: "python3"), "-u", "\(Self.programs)/\(program)"] + arguments)
+            machine, [Self.path(of: "python3"), "-u", Self.program(program)] + arguments)
         try wait("\(program) to be ready") {
             guard running.isRunning else {
                 throw Failure(what: "\(program) ended: \(running.output)")
@@ -232,7 +279,7 @@ final class Lab: Desktop {
         within seconds: Double = 60
     ) throws -> Outcome {
         let outcome = try run(
-            machine, [Self.path(of: "python3"), "-u", "\(Self.programs)/\(program)"] + arguments,
+            machine, [Self.path(of: "python3"), "-u", Self.program(program)] + arguments,
             within: seconds)
         if outcome.code != 0 {
             throw Failure(what: "\(program) \(arguments): code \(outcome.code)\n\(outcome.output)")

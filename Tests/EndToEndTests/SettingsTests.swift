@@ -99,7 +99,8 @@ extension EndToEnd {
                 }
                 try write()
                 try lab.wait("the error in the status") {
-                    try lab.status().settingsError?.contains("another one listens there") == true
+                    try lab.status().settingsError?.contains("another program listens there")
+                        == true
                 }
                 #expect(try lab.status().tunnel == "unix://\(lab.tunnelPath)")
                 #expect(lab.echoes(.host, 9000))

@@ -29,8 +29,8 @@ public final class UnixConnection {
 
     deinit { close(raw) }
 
-    /// Sends everything, and says that this was all.
-    public func say(_ bytes: [UInt8]) {
+    /// Sends everything, and unless told otherwise says that this was all.
+    public func say(_ bytes: [UInt8], isAll: Bool = true) {
         var sent = 0
         while sent < bytes.count {
             let count = bytes[sent...].withUnsafeBytes {
@@ -40,7 +40,7 @@ public final class UnixConnection {
             if count <= 0 { break }
             sent += count
         }
-        shutdown(raw, Int32(SHUT_WR))
+        if isAll { shutdown(raw, Int32(SHUT_WR)) }
     }
 
     /// Reads to the end, or to the reset.

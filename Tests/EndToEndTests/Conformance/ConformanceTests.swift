@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// What happens to a TCP connection. The cases are in `Programs/tcp_cases.py`, by these names.
+/// What happens to a TCP connection. The cases are in `Programs/namespaces/tcp_cases.py`, by these names.
 enum TCPCase: String, CaseIterable {
     case halfClose = "half_close"
     case reset
@@ -11,6 +11,7 @@ enum TCPCase: String, CaseIterable {
     case resetWhilePeerIsPaused = "reset_while_peer_is_paused"
     case resetByPausedReader = "reset_by_paused_reader"
     case urgentData = "urgent_data"
+    case urgentByte = "urgent_byte"
     case writingToTheGone = "writing_to_the_gone"
     case simultaneousClose = "simultaneous_close"
     case zeroBytes = "zero_bytes"
@@ -25,7 +26,7 @@ enum TCPCase: String, CaseIterable {
     case goneBeforeTheDialEnds = "gone_before_the_dial_ends"
 }
 
-/// What happens to datagrams. The cases are in `Programs/udp_cases.py`, by these names.
+/// What happens to datagrams. The cases are in `Programs/namespaces/udp_cases.py`, by these names.
 enum UDPCase: String, CaseIterable {
     case sizes
     case tooLarge = "too_large"
@@ -34,6 +35,7 @@ enum UDPCase: String, CaseIterable {
     case sameClientSamePort = "same_client_same_port"
     case answerFromTheAddressAsked = "answer_from_the_address_asked"
     case stranger
+    case answerFromAnotherPort = "answer_from_another_port"
     case listenerWithdrawn = "listener_withdrawn"
     case serverConnectsToItsClient = "server_connects_to_its_client"
     case twoServersOnOnePort = "two_servers_on_one_port"
@@ -73,7 +75,7 @@ extension EndToEnd {
             let lab = try SharedLab.lab()
             let outcome = try lab.run(
                 .host,
-                [Lab.path(of: "python3"), "-u", "\(Lab.programs)/\(program)"]
+                [Lab.path(of: "python3"), "-u", Lab.program(program)]
                     + [lab.namespace(.host), lab.namespace(.guest)]
                     + [String(SharedLab.ports(6)), name],
                 within: 60)

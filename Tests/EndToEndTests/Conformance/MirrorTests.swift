@@ -33,7 +33,7 @@ extension EndToEnd {
         {
             try Lab.with(start: false) { lab in
                 try lab.startHelper(
-                    "exec \(Lab.path(of: "python3")) \(Lab.programs)/without_ipv6.py")
+                    "exec \(Lab.path(of: "python3")) \(Lab.program("without_ipv6.py"))")
                 try lab.startAgent()
                 try lab.waitForSession()
                 _ = try lab.python(.guest, "listen.py", ["tcp", "::", "9000"])
@@ -66,7 +66,7 @@ extension EndToEnd {
             try Lab.with(start: false) { lab in
                 try lab.sh(.host, "chown -R 65534:65534 \(lab.directory)")
                 try lab.startHelper("exec setpriv --reuid 65534 --regid 65534 --clear-groups")
-                try lab.startAgent()
+                try lab.startAgent(options: "--host-user 65534")
                 try lab.waitForSession()
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "443"])
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])

@@ -27,7 +27,7 @@ extension EndToEnd {
         private func converged(_ lab: Lab, within seconds: Double = 5) throws {
             try lab.wait("a session and all mirrors", within: seconds) {
                 guard let status = try? lab.status() else { return false }
-                return status.session == "up" && status.states == ["active": 4]
+                return status.session == .up && status.states == ["active": 4]
             }
             try lab.wait("the echoes to work", within: seconds) {
                 lab.echoes(.host, 9000) && lab.echoes(.guest, 9100)
@@ -95,8 +95,8 @@ extension EndToEnd {
                         let silence: UInt32 = Lab.isLong ? 60 : 20
                         sleep(silence)
                         // Who still runs has given up the other by now; who does not is told later.
-                        #expect(try first.status().session == "down")
-                        #expect(try third.status().session == "down")
+                        #expect(try first.status().session == .down)
+                        #expect(try third.status().session == .down)
                         first.agent.signal(SIGCONT)
                         second.helper.signal(SIGCONT)
                         try relay?.order("pass")
@@ -175,7 +175,7 @@ extension EndToEnd {
                 }
                 usleep(1_000_000)
                 lab.agent.signal(SIGKILL)
-                try lab.wait("the session's end") { try lab.status().session != "up" }
+                try lab.wait("the session's end") { try lab.status().session != .up }
                 try lab.sh(.host, "touch \(lab.directory)/first")
                 #expect(try clients[0].wait(within: 10).output == "ready\n200000 and its end\n")
                 // The second one goes without reading, the third is there when the helper ends.

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A tunnel that can be spoiled: `Programs/relay.py` between agent and helper.
+/// A tunnel that can be spoiled: `Programs/between/relay.py` between agent and helper.
 final class Relay {
     private let lab: Lab
     private let orders: String

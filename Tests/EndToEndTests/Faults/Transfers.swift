@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// Four checked transfers, both directions of a listener on either machine: `Programs/transfers.py`.
+/// Four checked transfers, both directions of a listener on either machine: `Programs/namespaces/transfers.py`.
 struct Transfers {
     private let program: Running
 
@@ -11,7 +11,7 @@ struct Transfers {
     init(_ lab: Lab, _ amount: Int) throws {
         program = try lab.start(
             .host,
-            [Lab.path(of: "python3"), "-u", "\(Lab.programs)/transfers.py"]
+            [Lab.path(of: "python3"), "-u", Lab.program("transfers.py")]
                 + [lab.namespace(.host), lab.namespace(.guest)]
                 + ["\(SharedLab.ports(2))", "\(amount)"])
         let program = self.program

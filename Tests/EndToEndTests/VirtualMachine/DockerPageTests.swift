@@ -3,7 +3,8 @@ import Testing
 
 /// The suites that boot VMs, one after the other.
 @Suite(
-    .serialized, .enabled(if: VirtualMachine.obstacle == nil, "\(VirtualMachine.obstacle ?? "")"))
+    .serialized, .enabled(if: VirtualMachine.obstacle == nil, "\(VirtualMachine.obstacle ?? "")"),
+    .explainedByTheVM)
 struct EndToEndInVM {}
 
 extension EndToEndInVM {
@@ -66,14 +67,18 @@ extension EndToEndInVM {
             let command =
                 "sh -c \"(sleep 6; echo from-container; sleep 4) | nc -u -l 0.0.0.0 8001\""
             try container("udp", command) { server in
-                try vm.wait("0.0.0.0:8001", "udp")
+                // On loopback until its container is known; flows of UDP begin anew then, and nc's server hears its
+                // first client only.
+                try vm.wait("the container's mirror on all addresses") {
+                    try vm.port("0.0.0.0:8001", "udp")?.mirror == "0.0.0.0:8001"
+                }
                 let client = try vm.host(
                     "(echo from-host; sleep 8) | timeout 9 nc -u 127.0.0.1 8001")
                 #expect(client.output.contains("from-container"))
                 #expect(server.output.contains("from-host"))
             }
             let here = try vm.start(
-                "exec python3 -u \(Lab.programs)/listen.py udp 127.0.0.1 8002 echo")
+                "exec python3 -u \(Lab.program("listen.py")) udp 127.0.0.1 8002 echo")
             try vm.wait("127.0.0.1:8002", "udp")
             let asked = try vm.docker(
                 "\(run) sh -c \"(echo question; sleep 2) | nc -u -w 2 127.0.0.1 8002\""

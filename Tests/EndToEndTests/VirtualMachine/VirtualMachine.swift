@@ -53,7 +53,10 @@ final class VirtualMachine: Desktop {
         let start = Date()
         let outcome = try host("\(Self.top)/vm/up --no-build \(arguments)", within: 200)
         guard outcome.code == 0 else { throw Failure(what: "vm/up: \(outcome.output)") }
-        print("vm/up \(arguments): up after \(Int(Date().timeIntervalSince(start))) s")
+        // `Booting the VM (tcg)`: how the processor is emulated explains much.
+        let booting = outcome.output.split(separator: "\n").first { $0.hasPrefix("Booting") } ?? ""
+        print(
+            "vm/up \(arguments): up after \(Int(Date().timeIntervalSince(start))) s; \(booting)")
     }
 
     fileprivate func close() {
@@ -108,7 +111,7 @@ final class VirtualMachine: Desktop {
     /// Compiles one of our C programs statically and puts it into the VM as `/opt/NAME`.
     func install(_ name: String) throws {
         let built = "\(directory)/\(name)"
-        let outcome = try host("cc -O1 -static -o \(built) \(Lab.programs)/\(name).c")
+        let outcome = try host("cc -O1 -static -o \(built) \(Lab.program("\(name).c"))")
         guard outcome.code == 0 else { throw Failure(what: outcome.output) }
         let copied = try host(
             "\(Self.top)/vm/exec sh -c 'mkdir -p /opt && cat >/opt/\(name) && chmod 755 /opt/\(name)' <\(built)"
@@ -119,7 +122,7 @@ final class VirtualMachine: Desktop {
     /// Copies programs of this machine with all their libraries into the VM, as `/opt/NAME`.
     func bundle(_ programs: [String]) throws {
         let outcome = try host(
-            "sh \(Lab.programs)/bundle.sh \(directory)/bundle \(programs.joined(separator: " "))"
+            "sh \(Lab.program("bundle.sh")) \(directory)/bundle \(programs.joined(separator: " "))"
                 + " && tar -C \(directory)/bundle -c . | \(Self.exec) sh -c 'mkdir -p /opt; tar -C /opt -x'",
             within: 120)
         guard outcome.code == 0 else { throw Failure(what: outcome.output) }
@@ -137,6 +140,29 @@ final class VirtualMachine: Desktop {
 
     func report(_ name: String) throws -> Outcome {
         try host("exec \(Lab.programPath) \(name) --json --control \(state)/control.sock")
+    }
+
+    // MARK: When a test fails
+
+    private var explanations = 0
+
+    /// Prints what is known about the VM: its state, its console, all logs. Twice at most: a VM that hangs fails all
+    /// tests alike.
+    fileprivate func explain() {
+        guard explanations < 2 else { return }
+        explanations += 1
+        let outcome = try? host("exec \(Self.top)/vm/status --logs", within: 40)
+        print(outcome?.output ?? "vm/status --logs took too long")
+    }
+}
+
+extension Trait where Self == IssueHandlingTrait {
+    /// Prints what is known about the running VM with each issue.
+    static var explainedByTheVM: Self {
+        .compactMapIssues { issue in
+            if issue.severity == .error { VirtualMachine.current?.explain() }
+            return issue
+        }
     }
 }
 

@@ -31,7 +31,7 @@ extension EndToEndInVM {
                 "exec nc -l 127.0.0.1 9004 | (sleep 3; exec sha256sum)")
             try vm.wait("127.0.0.1:9004")
             let sender = try vm.host(
-                "exec python3 \(Lab.programs)/small_sender.py 9004 60000", within: 60)
+                "exec python3 \(Lab.program("small_sender.py")) 9004 60000", within: 60)
             #expect(sender.code == 0)
             #expect(try reader.wait(within: 20).output == sender.output)
         }
@@ -46,6 +46,32 @@ extension EndToEndInVM {
             }
         }
 
+        @Test func `the README's vm/exec timeout 10 nc -lk serves the desktop`() throws {
+            let server = try vm.start("exec \(VirtualMachine.exec) timeout 20 nc -lk 0.0.0.0 8000")
+            try vm.wait("0.0.0.0:8000")
+            try vm.host("echo hello | timeout 5 nc -N localhost 8000")
+            try vm.wait("the text to appear") { server.output.contains("hello") }
+            for caller in ["env", "time", "xargs"] {
+                let said = try vm.guest("\(caller) nc -h </dev/null 2>&1")
+                #expect(said.output.contains("OpenBSD netcat"), "\(caller): \(said)")
+            }
+        }
+
+        @Test func `WireGuard's socket is the kernel's, and is not mirrored`() throws {
+            let made = try vm.guest(
+                "modprobe wireguard && ip link add wg0 type wireguard && ip link set wg0 up")
+            #expect(made.code == 0, "\(made.output)")
+            // On a port of the kernel's choice, so it counts when it is two seconds old.
+            try vm.wait("WireGuard's socket", within: 20) {
+                try vm.ports().contains {
+                    $0.protocol == "udp" && $0.state == "unsupported"
+                        && $0.reason == "kernel-socket of wg0"
+                }
+            }
+            #expect(try !vm.ports().contains { $0.protocol == "udp" && $0.state == "active" })
+            try vm.guest("ip link del wg0")
+        }
+
         @Test func `one reader that stops holds up nobody else`() throws {
             // Endless output that nobody takes: the pipe, the socket and all buffers between fill up.
             let stuck = try vm.start(
@@ -55,7 +81,7 @@ extension EndToEndInVM {
             let answer = try vm.guest("head -c 3000000 /dev/zero | wc -c")
             #expect(answer.output == "3000000\n")
             #expect(Date().timeIntervalSince(start) < 5)
-            #expect(try vm.status().session == "up")
+            #expect(try vm.status().session == .up)
             stuck.stop()
         }
 
@@ -81,7 +107,7 @@ extension EndToEndInVM {
         @Test func `a port nobody listens on is refused at once`() throws {
             let start = Date()
             let outcome = try vm.host(
-                "python3 \(Lab.programs)/hybrid_connect.py \(vm.state)/vsock 4711")
+                "python3 \(Lab.program("hybrid_connect.py")) \(vm.state)/vsock 4711")
             #expect(outcome.output == "closed\n")
             #expect(Date().timeIntervalSince(start) < 2)
         }
@@ -95,7 +121,7 @@ extension EndToEndInVM {
             try vm.guest("kill -9 $(pidof twinport-agent)")
             try vm.wait("another agent") {
                 let status = try vm.status()
-                return status.session == "up" && status.guest?.instance != instance
+                return status.session == .up && status.guest?.instance != instance
             }
             try vm.wait("0.0.0.0:9001")
             let pid = try vm.status().pid
@@ -104,7 +130,7 @@ extension EndToEndInVM {
                 "sleep 0.5; exec \(Lab.programPath) host --settings \(vm.state)/settings.yaml "
                     + "--control \(vm.state)/control.sock")
             try vm.wait("the session with a new helper") {
-                (try? vm.status())?.session == "up"
+                (try? vm.status())?.session == .up
             }
             try vm.wait("0.0.0.0:9001")
             #expect(try vm.host("timeout 5 nc -z 127.0.0.1 9001").code == 0)
@@ -113,7 +139,7 @@ extension EndToEndInVM {
 
         @Test func `vsock tunnels with both ends in one kernel: vsock's loopback`() throws {
             try vm.bundle([Lab.programPath])
-            try vm.copy("\(Lab.programs)/vsock_pair.sh", to: "/opt/vsock_pair.sh")
+            try vm.copy(Lab.program("vsock_pair.sh"), to: "/opt/vsock_pair.sh")
             // The peer has another CID than the one that may connect.
             let stranger = try vm.startInGuest("exec sh /opt/vsock_pair.sh 7 root")
             try vm.wait("the stranger's refusal", within: 20) {
@@ -176,7 +202,7 @@ extension EndToEndInVM {
             if FileManager.default.fileExists(atPath: module) {
                 try vm.copy(module, to: "/opt/lib/accel-tcg-x86_64.so")
             }
-            try vm.copy("\(Lab.programs)/nested.sh", to: "/opt/nested.sh")
+            try vm.copy(Lab.program("nested.sh"), to: "/opt/nested.sh")
             let nested = try vm.startInGuest("exec sh /opt/nested.sh")
             try vm.wait("the inner VM's session", within: 400) {
                 try vm.guest("/opt/twinport status --json --control /opt/c.sock").output.contains(

@@ -18,12 +18,10 @@ func fuzzCipher(_ input: [UInt8]) {
     let buffer = IOBuffer(capacity: 512 << 10)
     var sent = 0
     var received = 0
-    let greeting = Session(
-        link: peer,
-        hello: Hello(
-            role: .guest, instance: 1, epoch: 1, os: "", kernel: "", hostname: "", program: ""),
-        delegate: Nobody.shared, clock: { 0 })
-    peer.attach(greeting)
+    let nobody = Nobody()
+    peer.attach(nobody)
+    link.attach(nobody)
+    defer { withExtendedLifetime(nobody) {} }
     while !script.isAtEnd {
         switch script.number(below: 6) {
         case 0: below.incoming += script.take(script.number(below: 80))
@@ -52,19 +50,50 @@ func fuzzCipher(_ input: [UInt8]) {
     }
 }
 
+/// The proof against the same: without the key no byte reaches the session but a GOAWAY.
+func fuzzProof(_ input: [UInt8]) {
+    var script = Script(input)
+    let below = MemoryLink()
+    let part: NoiseLink.Part = script.byte() & 1 == 0 ? .responder : .initiator
+    var early: [UInt8] = []
+    if part == .responder, script.byte() & 1 == 0 {
+        var peer = HandshakeState(key: key, prologue: ProofLink.prologue)
+        early = [0, UInt8(HandshakeState.messageLength)] + ((try? peer.writeFirst()) ?? [])
+    }
+    let link = ProofLink(below, key: key, part: part, early: early)
+    let buffer = IOBuffer(capacity: 512 << 10)
+    let nobody = Nobody()
+    let frame: [UInt8] = [1, 2, 3]
+    link.attach(nobody)
+    defer { withExtendedLifetime(nobody) {} }
+    while !script.isAtEnd {
+        switch script.number(below: 4) {
+        case 0: below.incoming += [0, script.byte() & 1 == 0 ? 48 : 16]
+        case 1: below.incoming += [0x22]
+        case 2: below.capacity = script.byte() & 1 == 0 ? 3 : .max
+        default: below.incoming += script.take(script.number(below: 80))
+        }
+        do {
+            _ = try link.read(into: buffer)
+        } catch {
+            break
+        }
+        buffer.withReadable { bytes in
+            if !bytes.isEmpty { require(bytes[0] == 0x22, "bytes without a proof") }
+        }
+        let written = (try? link.write(frame.span)) ?? nil
+        require(written == nil, "written without a proof")
+    }
+    // A stranger may be told why, and nothing that looks like HELLO.
+    let hello: [UInt8] = [1, 2, 0, 0, 0, 0, 0, 0, 9, 9]
+    let taken = (try? link.write(hello.span)) ?? nil
+    require(taken == nil || taken == hello.count, "part of a HELLO")
+}
+
 private let key = TunnelKey.random()
 
-private final class Nobody: SessionDelegate, @unchecked Sendable {
-    static let shared = Nobody()
-    func session(_ session: Session, greeted hello: Hello) {}
-    func session(_ session: Session, advertised listener: ListenerMessage) {}
-    func session(_ session: Session, withdrew listener: ListenerID) {}
-    func sessionSynced(_ session: Session) {}
-    func session(_ session: Session, reported mirror: MirrorMessage) {}
-    func session(_ session: Session, asked policy: PolicyMessage) {}
-    func session(_ session: Session, opened stream: TunnelStream, _ message: OpenMessage) {}
-    func session(_ session: Session, writeControl writer: inout ByteWriter) -> ControlTurn {
-        .nothing
-    }
-    func session(_ session: Session, ended end: SessionEnd) {}
+/// Owns a link, and is told nothing.
+private final class Nobody: LinkOwner {
+    func linkReadable() {}
+    func linkWritable() {}
 }

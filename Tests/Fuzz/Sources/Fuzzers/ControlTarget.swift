@@ -1,6 +1,8 @@
 import Control
 import Glibc
+import Reports
 import TestSupport
+import TwinportModel
 
 // The control API, whole: bytes on its Unix socket, answers read to the end. One connection per input, which
 // makes it the slowest of the fuzzers by far.
@@ -44,8 +46,18 @@ private func socketPath() -> String { "\(folder())/control.sock" }
 
 private struct Backend: ControlBackend {
     func status(_ reply: @escaping @Sendable (StatusReport) -> Void) { reply(StatusReport()) }
-    func ports(_ reply: @escaping @Sendable ([PortReport]) -> Void) { reply([]) }
-    func flows(_ reply: @escaping @Sendable ([FlowReport]) -> Void) { reply([]) }
+    func ports(_ reply: @escaping @Sendable ([PortSnapshot]) -> Void) { reply([]) }
+    func flows(_ reply: @escaping @Sendable ([FlowSnapshot]) -> Void) { reply([]) }
+    func metrics(_ reply: @escaping @Sendable (MetricsReport) -> Void) {
+        reply(MetricsReport(status: StatusReport(), ports: []))
+    }
+    var events: any EventSource { Nothing() }
+}
+
+private final class Nothing: EventSource {
+    var newest: UInt64 { 0 }
+    func events(after number: UInt64, most: Int) -> [HelperEvent] { [] }
+    func wake(after number: UInt64, _ wake: @escaping @Sendable () -> Void) {}
 }
 
 /// Sends everything, says that this was all, and reads to the end.

@@ -1,4 +1,4 @@
-import Addresses
+import TwinportModel
 import Wire
 
 // Bytes → frames → messages. Whatever arrives, it comes out the same however it is cut, no read leaves the
@@ -60,10 +60,11 @@ private func message(_ header: FrameHeader, _ bytes: [UInt8], _ payload: Range<I
             same(message, { message.write(to: &$0) }) { (s, r) throws(WireError) in
                 try Hello(s, r)
             }
-        case .listener:
-            let message = try ListenerMessage(span, payload)
+        case .listener, .oddSocket:
+            let type: FrameType = header.type == .oddSocket ? .oddSocket : .listener
+            let message = try ListenerMessage(type, span, payload)
             same(message, { message.write(to: &$0) }) { (s, r) throws(WireError) in
-                try ListenerMessage(s, r)
+                try ListenerMessage(type, s, r)
             }
         case .mirror:
             let message = try MirrorMessage(span, payload)
@@ -82,12 +83,15 @@ private func message(_ header: FrameHeader, _ bytes: [UInt8], _ payload: Range<I
                 try OpenMessage(s, r)
             }
         case .listenerGone: return try Frames.gone(span, payload).hashValue
-        case .sync, .ping, .pong: return try Frames.number(header.type!, span, payload).hashValue
+        case .sync, .ping, .pong, .taken:
+            return try Frames.number(header.type!, span, payload).hashValue
         case .opened: return try Frames.opened(span, payload).hashValue
         case .refused, .reset: return try Frames.end(header.type!, span, payload).hashValue
         case .window: return try Frames.window(span, payload).hashValue
         case .goAway: return try Frames.goAway(span, payload).1.hashValue
-        case .fin, .data, .datagram, nil: break
+        case .moved: return try Frames.moved(span, payload).hashValue
+        case .keepAlive: return try Frames.keepAlive(span, payload).hashValue
+        case .fin, .data, .datagram, .urgent, nil: break
         }
         return 1
     } catch {

@@ -17,6 +17,7 @@ enum Fuzzers {
     private static var targets: [String: () -> FuzzTarget] {
         [
             "frames": { fuzzFrames }, "session": { fuzzSession }, "cipher": { fuzzCipher },
+            "proof": { fuzzProof },
             "tables": { fuzzTables }, "settings": { fuzzSettings }, "control": makeControlTarget,
         ]
     }

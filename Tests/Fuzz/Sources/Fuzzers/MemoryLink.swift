@@ -13,7 +13,7 @@ final class MemoryLink: Link {
     var isPeerClosed = false
     private(set) var isClosed = false
 
-    func read(into buffer: IOBuffer) throws(SystemError) -> Int? {
+    func read(into buffer: IOBuffer) throws(LinkError) -> Int? {
         if incoming.isEmpty { return isPeerClosed ? 0 : nil }
         let count = min(buffer.space, incoming.count)
         if count == incoming.count {
@@ -26,9 +26,9 @@ final class MemoryLink: Link {
         return count
     }
 
-    func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int? {
+    func write(_ bytes: Span<UInt8>) throws(LinkError) -> Int? {
         require(!isClosed, "a write after close")
-        if isPeerClosed { throw SystemError("send", 32) }
+        if isPeerClosed { throw .system(SystemError("send", 32)) }
         let count = min(capacity, bytes.count)
         guard count > 0 else { return nil }
         if keepsOutgoing { for index in 0..<count { outgoing.append(bytes[index]) } }
@@ -38,6 +38,6 @@ final class MemoryLink: Link {
     }
 
     func watchWritable(_ isWanted: Bool) {}
-    func attach(_ session: Session) {}
+    func attach(_ owner: any LinkOwner) {}
     func close() { isClosed = true }
 }

@@ -1,5 +1,5 @@
-import Addresses
 import Sockets
+import TwinportModel
 import Wire
 
 @testable import Tunnel
@@ -58,12 +58,28 @@ private final class ScriptedFlow: StreamHandler {
             action = 0
             buffer.append([UInt8](repeating: 0, count: count))
             return .bytes(count, more: wanted == 10)
+        case 12:
+            action = 0
+            guard stream?.transport == .tcp else { return .nothing }
+            buffer.append([0])
+            return .urgent
         default: return .nothing
         }
     }
 
-    func streamOpened() {
-        require(!isOver, "opened after the end")
+    func receivedUrgent(_ byte: UInt8) {
+        require(!isOver, "an urgent byte after the end")
+        held += 1
+        meddle()
+    }
+
+    func moved(to port: UInt16) {
+        require(!isOver && stream?.transport == .udp, "MOVED")
+        meddle()
+    }
+
+    func keepAlive(after seconds: UInt16) {
+        require(!isOver && stream?.transport == .tcp, "KEEPALIVE")
         meddle()
     }
 
@@ -84,7 +100,7 @@ private final class ScriptedFlow: StreamHandler {
     }
 }
 
-private final class SessionRig: SessionDelegate {
+private final class SessionRig: HandshakeDelegate, SessionDelegate {
     let link = MemoryLink()
     var now: UInt64 = 1_000
     private(set) var session: Session!
@@ -99,7 +115,7 @@ private final class SessionRig: SessionDelegate {
             hello: Hello(
                 role: .host, instance: 1, epoch: 1, os: "Linux", kernel: "", hostname: "",
                 program: ""),
-            delegate: self, clock: { [unowned self] in now })
+            handshake: self, clock: { [unowned self] in now })
         session.start()
     }
 
@@ -126,7 +142,7 @@ private final class SessionRig: SessionDelegate {
         case 9: session.tick()
         case 10: link.capacity = [0, 1, 100, 100_000, .max][script.number(below: 5)]
         case 11: local(&script)
-        case 12: flow(&script)?.action = script.byte() % 12
+        case 12: flow(&script)?.action = script.byte() % 13
         case 13: _ = flow(&script)?.stream?.markReady()
         case 14: consume(&script)
         default: session.pump()
@@ -143,7 +159,7 @@ private final class SessionRig: SessionDelegate {
             isGuestOpened: isGuest)
         let transport: TransportProtocol = script.byte() & 3 == 0 ? .udp : .tcp
         let here = Endpoint(.loopbackV4, 1)
-        switch script.number(below: 12) {
+        switch script.number(below: 16) {
         case 0, 1:
             say {
                 OpenMessage(
@@ -161,6 +177,9 @@ private final class SessionRig: SessionDelegate {
             let offset = UInt64(script.byte()) << UInt64(script.number(below: 60))
             say { Frames.writeWindow(id, offset: offset, to: &$0) }
         case 10: say { Frames.writeNumber(.ping, 1, to: &$0) }
+        case 11: say { Frames.writeMoved(id, port: UInt16(script.byte()) << 7, to: &$0) }
+        case 12: say { Frames.writeKeepAlive(id, seconds: UInt16(script.byte()), to: &$0) }
+        case 13: payload(.urgent, id, script.byte() & 15 == 0 ? 2 : 1)
         default:
             say {
                 ListenerMessage(
@@ -198,9 +217,15 @@ private final class SessionRig: SessionDelegate {
     }
 
     private func check() {
-        require(session.budget.held <= ReceiveBudget.maxHeld, "held \(session.budget.held)")
-        require(session.budget.growth <= ReceiveBudget.growth, "grown \(session.budget.growth)")
-        require(session.accepted.count <= 3, "\(session.accepted.count) streams in 3 slots")
+        require(
+            session.memory.budget.held <= ReceiveBudget.maxHeld,
+            "held \(session.memory.budget.held)")
+        require(
+            session.memory.budget.growth <= ReceiveBudget.growth,
+            "grown \(session.memory.budget.growth)")
+        require(
+            session.streams.accepted.count <= 3,
+            "\(session.streams.accepted.count) streams in 3 slots")
         require(session.isEnded == (ends == 1), "ended: \(session.isEnded), told: \(ends)")
     }
 
@@ -219,23 +244,24 @@ private final class SessionRig: SessionDelegate {
 
     private func alive() { require(ends == 0, "called after the end") }
 
-    func session(_ session: Session, greeted hello: Hello) { alive() }
-    func session(_ session: Session, advertised listener: ListenerMessage) { alive() }
-    func session(_ session: Session, withdrew listener: ListenerID) { alive() }
-    func sessionSynced(_ session: Session) { alive() }
-    func session(_ session: Session, reported mirror: MirrorMessage) { alive() }
-    func session(_ session: Session, asked policy: PolicyMessage) { alive() }
-    func session(_ session: Session, opened stream: TunnelStream, _ message: OpenMessage) {
+    func greeted(_ hello: Hello) {
+        alive()
+        session.adopt(self)
+    }
+    func settle() {}
+    func received(_ message: ControlMessage) { alive() }
+    func opened(_ stream: TunnelStream, _ message: OpenMessage) {
         alive()
         guard flows.count % 5 != 4 else { return stream.refuse(.unknownListener) }
         let flow = ScriptedFlow(self)
         flow.stream = stream
-        stream.handler = flow
+        stream.attach(flow)
         flows.append(flow)
         if flows.count % 3 != 0 { stream.acceptOpen() }
     }
-    func session(_ session: Session, writeControl writer: inout ByteWriter) -> ControlTurn {
+    func writeControl(to writer: inout ByteWriter, withWithdrawals: Bool) -> ControlTurn {
         .nothing
     }
-    func session(_ session: Session, ended end: SessionEnd) { ends += 1 }
+    func handshakeEnded(_ end: SessionEnd) { ends += 1 }
+    func sessionEnded(_ end: SessionEnd) { ends += 1 }
 }

@@ -1,3 +1,5 @@
+import TwinportModel
+
 @testable import Listeners
 
 // /proc/net's tables and sock_diag's answers. The first byte says which.
@@ -24,15 +26,17 @@ func fuzzTables(_ input: [UInt8]) {
         // From rows to differences, with whatever rows these are.
         guard let rows = try? ProcTable.rows(.udp, in: bytes) else { return }
         var tracker = ListenerTracker()
-        for now in [UInt64(0), 5_000] {
+        for now in [Instant(milliseconds: 0), Instant(milliseconds: 5_000)] {
             let context = ListenerTracker.Context(
                 own: [1], now: now, ephemeralPorts: 32_768...60_999, ephemeralAfter: 2_000)
-            _ = tracker.losesListener(rows, context)
-            _ = tracker.update(rows, context)
+            let sightings = tracker.sightings(rows, context)
+            _ = tracker.losesListener(sightings)
+            _ = tracker.update(sightings)
         }
         let context = ListenerTracker.Context(
-            own: [], now: 6_000, ephemeralPorts: 1...2, ephemeralAfter: nil)
-        _ = tracker.update([], context)
+            own: [], now: Instant(milliseconds: 6_000), ephemeralPorts: 1...2, ephemeralAfter: nil)
+        let nothing = tracker.sightings([], context)
+        _ = tracker.update(nothing)
         require(tracker.known.isEmpty, "listeners of no rows")
     }
 

@@ -9,7 +9,7 @@ def text(value):
 
 
 hello = b"TWINPORT" + struct.pack("<HHBIIIIIQQ", 1, 1, 2, 0, 0, 65535, 8192, 262144, 7, 1)
-hello += text(sys.argv[2]) + text("14") + text("vm") + text("0.1.0")
+hello += text(sys.argv[2]) + text("14") + text("vm") + text("0")
 sock = socket.socket(socket.AF_UNIX)
 sock.settimeout(10)
 sock.connect(sys.argv[1])

@@ -183,6 +183,38 @@ def stranger(route):
 
 
 @case
+def answer_from_another_port(route):
+    """A server that answers each request from a fresh port (as TFTP): the client goes on with that port."""
+    server = serve(route)
+    route.await_mirror("udp")
+    client = socket_of_client(route)
+    for number in range(3):
+        client.sendto(b"request", (route.loopback, route.port))
+        data, peer = server.recvfrom(100)
+        assert data == b"request"
+        enter(route.server)
+        fresh = socket.socket(route.family, socket.SOCK_DGRAM)
+        fresh.bind((route.loopback, 0))
+        if number == 1:
+            time.sleep(0.1)  # long enough to be taken for a server's own port
+        fresh.connect(peer[:2])
+        fresh.settimeout(3)
+        fresh.send(b"block 1")
+        data, place = client.recvfrom(100)
+        assert data == b"block 1" and place[0] == route.loopback, (data, place)
+        assert place[1] == fresh.getsockname()[1], (place, fresh.getsockname())
+        for block in range(100):
+            client.sendto(b"ack %d" % block, place)
+            assert fresh.recv(100) == b"ack %d" % block
+            fresh.send(bytes(512))
+            assert client.recvfrom(1000) == (bytes(512), place)
+        fresh.close()
+    # A connected client is not reached from elsewhere, and the listener still answers it.
+    client = socket_of_client(route, connected=True)
+    assert answers(route, client, server)
+
+
+@case
 def listener_withdrawn(route):
     """When the listener goes, the client's port becomes unreachable; when it is back, so is the service."""
     client, server = pair(route)

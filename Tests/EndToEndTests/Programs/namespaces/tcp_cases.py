@@ -91,15 +91,15 @@ def goes_dead(s):
     return s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in (errno.ECONNRESET, errno.EPIPE)
 
 
-def outstanding(s):
-    """How many bytes the other end's kernel does not take."""
+def outstanding(s, patience=0.3):
+    """How many bytes the other end's kernel has not taken after `patience` seconds."""
     # Looked at often: some cases fill megabytes of buffers with this between two writes.
-    for _ in range(150):
+    end = time.monotonic() + patience
+    while True:
         count = struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, bytes(4)))[0]
-        if count == 0:
-            break
+        if count == 0 or time.monotonic() > end:
+            return count
         time.sleep(0.002)
-    return count
 
 
 def in_background(work, *arguments):
@@ -223,9 +223,10 @@ def urgent_data(route, first, second):
         data += second.recv(100)
     assert data == b"beforeafter", data
     # Once more when the connection is idle, but for a reader who pauses.
+    # In large writes: the buffers on the way hold tens of megabytes, and an acknowledgement may be 40 ms late.
     while outstanding(first) == 0:
-        first.send(bytes(1 << 15))
-    while outstanding(first) > 0:
+        first.send(bytes(1 << 20))
+    while outstanding(first, 0.02) > 0:
         # The last acknowledgement may be late: then there is nothing left to read.
         if select.select([second], [], [], 0.1)[0]:
             assert second.recv(1 << 18)
@@ -233,6 +234,38 @@ def urgent_data(route, first, second):
     time.sleep(0.3)
     abort(first)
     eventually(lambda: goes_dead(second), "the reset", 1)
+
+
+@both_ways
+def urgent_byte(route, first, second):
+    """An urgent byte is there for recv(MSG_OOB), and for a reader that has it inline at its place."""
+    first.sendall(b"before")
+    first.send(b"!", socket.MSG_OOB)
+    first.sendall(b"after")
+
+    def urgent():
+        try:
+            return second.recv(1, socket.MSG_OOB) == b"!"
+        except (OSError, TimeoutError):
+            return False
+
+    eventually(urgent, "the urgent byte")
+    # A read stops at the mark.
+    data = b""
+    while len(data) < 6:
+        data += second.recv(100)
+    assert data == b"before", data
+    while len(data) < 11:
+        data += second.recv(100)
+    assert data == b"beforeafter", data
+    second.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    first.sendall(b"left")
+    first.send(b"?", socket.MSG_OOB)
+    first.sendall(b"right")
+    data = b""
+    while len(data) < 10:
+        data += second.recv(100)
+    assert data == b"left?right", data
 
 
 @both_ways

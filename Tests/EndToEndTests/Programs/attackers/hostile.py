@@ -18,6 +18,7 @@ import time
 HELLO, LISTENER, GONE, MIRROR, SYNC, POLICY = 1, 2, 3, 4, 5, 6
 OPEN, OPENED, REFUSED, DATA, FIN, WINDOW, RESET, DATAGRAM = 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17
 PING, PONG, GOAWAY = 0x20, 0x21, 0x22
+MOVED, KEEPALIVE, URGENT = 0x80, 0x81, 0x82
 UNKNOWN_LISTENER = 4
 
 
@@ -175,6 +176,14 @@ def greetings(path, until):
         guest.close()
 
 
+def records(path, until):
+    """Records of a handshake, at a helper without a key."""
+    for data in [b"\0\x30" + os.urandom(48), b"\0\x30", b"\0\x10" + bytes(16), b"\0\x30" + bytes(48) + hello()]:
+        guest = Guest(path, greets=False)
+        guest.say(data)
+        guest.close()
+
+
 def dribble(path, until):
     guest = Guest(path, greets=False)
     for byte in hello() + listener(1, "127.0.0.1", 9100) + frame(SYNC, 0, b"\0" * 8):
@@ -327,6 +336,22 @@ def crumbs(path, until):
     guest.close()
 
 
+def urgent(path, until):
+    """A window of nothing but urgent bytes, some with others between, to a listener that never reads; and what
+    only the side that answers may say."""
+    guest = Guest(path)
+    number = guest.find(1, 7701)
+    half = guest.window // 2
+    for slot in range(1, 33):
+        byte = frame(URGENT, stream_id(slot), b"!")
+        guest.say(opening(slot, number) + byte * half)
+        guest.say((byte + frame(DATA, stream_id(slot), b"x")) * (half // 4))
+        if time.time() > until or guest.is_over:
+            break
+    guest.say(frame(random.choice((MOVED, KEEPALIVE)), stream_id(1), struct.pack("<H", 5)) * 100)
+    guest.close()
+
+
 def deaf(path, until):
     """Asks for everything, reads nothing."""
     guest = Guest(path, greets=False, reads=False)
@@ -375,7 +400,7 @@ def nonsense(path, until):
 
 ABUSES = {function.__name__: function for function in [
     silent, garbage, greetings, dribble, pings, windows, extensions, empty_data, open_reset, listeners, one_port,
-    unentitled, past_credit, hoard, crumbs, deaf, datagrams, nonsense]}
+    unentitled, past_credit, hoard, crumbs, urgent, deaf, datagrams, nonsense, records]}
 
 
 def main():
@@ -395,4 +420,5 @@ def main():
     print("done", rounds, "synced", Guest.synced, flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

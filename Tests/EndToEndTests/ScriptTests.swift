@@ -1,0 +1,67 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// The repository's programs that are not ours to install: what they say of themselves, and what they put into a guest.
+    @Suite(.serialized) struct Scripts {
+        private static let top = URL(filePath: #filePath).deletingLastPathComponent()
+            .deletingLastPathComponent().deletingLastPathComponent().path
+        private static let programs = [
+            "vm/up", "vm/down", "vm/status", "vm/exec", "vm/console", "vm/build-agent",
+            "vm/package", "Tests/run", "Tests/fuzz", "Tests/manual", "Tests/packages",
+            "benchmarks/run", "benchmarks/soak", "benchmarks/count",
+        ]
+
+        @Test(arguments: programs)
+        func `--help shows the program's own usage, and an unknown option is refused`(
+            program: String
+        ) throws {
+            try Lab.with(start: false) { lab in
+                // A folder with something in it that only vm/down would take for its own.
+                let state = "\(lab.directory)/state"
+                try lab.sh(.host, "mkdir -m 700 \(state) && echo namespace >\(state)/kind")
+                let command = "TWINPORT_VM_STATE=\(state) \(Self.top)/\(program)"
+                for option in ["--help", "-h"] {
+                    let help = try lab.sh(.host, "\(command) \(option)")
+                    let name = URL(filePath: program).lastPathComponent
+                    #expect(help.code == 0, "\(help)")
+                    #expect(
+                        help.output.contains(program) || help.output.contains("usage: \(name)"),
+                        "\(help)")
+                }
+                let unknown = try lab.sh(.host, "\(command) --bogus")
+                #expect(unknown.code == 2 && unknown.output.contains("--bogus"), "\(unknown)")
+                #expect(FileManager.default.fileExists(atPath: "\(state)/kind"))
+            }
+        }
+
+        @Test func `in the guest every program that runs another one finds OpenBSD's nc`() throws {
+            try Lab.with(start: false) { lab in
+                let root = "\(lab.directory)/root"
+                let made = try lab.sh(
+                    .host,
+                    """
+                    mkdir \(root) && TWINPORT_VM_STATE=\(lab.directory)/none bash -euc '
+                        . \(Self.top)/vm/lib/host/common.sh
+                        . \(Self.top)/vm/lib/host/image.sh
+                        add_tools \(root)'
+                    """)
+                #expect(made.code == 0, "\(made)")
+                for line in [
+                    "nc", "timeout 5 nc", "env nc", "time nc", "setsid nc", "xargs nc",
+                    "find /etc/passwd -exec nc", "busybox sh -c \"nc -h\"", "sh -c \"nc -h\"",
+                ] {
+                    let arguments = line.hasSuffix("\"") ? "" : "-h"
+                    let end = line.hasPrefix("find") ? "\\;" : ""
+                    let outcome = try lab.sh(
+                        .host,
+                        "PATH=/bin:/usr/bin:/sbin:/usr/sbin /usr/sbin/chroot \(root) "
+                            + "\(line) \(arguments) \(end) 2>&1")
+                    #expect(outcome.output.contains("OpenBSD netcat"), "\(line): \(outcome)")
+                }
+                let own = try lab.sh(.host, "/usr/sbin/chroot \(root) /bin/busybox nc -h")
+                #expect(own.output.contains("applet not found"), "\(own)")
+            }
+        }
+    }
+}

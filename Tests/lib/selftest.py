@@ -1,0 +1,162 @@
+"""Tests of the helpers in this folder: what they count decides whether a run is green."""
+import importlib.machinery
+import importlib.util
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+import events  # noqa: E402
+from swift_source import Source  # noqa: E402
+from vm_selftest import FakeGuest, Strangers, VsockBackend  # noqa: E402,F401
+
+
+def program(name):
+    """A program of Tests/ without a suffix, as a module."""
+    loader = importlib.machinery.SourceFileLoader(name, str(HERE.parent / name))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(module)
+    return module
+
+
+structure, seam = program("structure"), program("seam")
+
+SWIFT = '''\
+// class Comment { var x = 1 }
+/* outer /* inner */ class Block { */
+final class A<T> {
+    private(set) var a: [Int: String] = [:]
+    weak var b: B?
+    lazy var c = { 5 }()
+    var d = 5 { didSet { print("\\(d) {") } }
+    var computed: Int { 3 }
+    static var shared = 1
+    let text = """
+        class C { var \\(a.count + "}".count)
+        """
+    let raw = #"a \\" \\#(b) {"#
+    func long(
+        _ x: Int
+    ) throws -> Int
+    {
+        var local = x
+        local += 1
+        return local
+    }
+    struct Inner { var z = 1 }
+}
+protocol P {
+    func requirement() -> Int
+    var e: Int { get set }
+}
+'''
+
+
+class Sources(unittest.TestCase):
+    source = Source("a.swift", SWIFT)
+
+    def test_comments_and_strings_declare_nothing(self):
+        self.assertEqual(self.source.declared(), {"A", "P"})
+        self.assertEqual(self.source.nested(), {"Inner"})
+        self.assertEqual(self.source.comment_lines, 2)
+
+    def test_only_mutable_stored_properties_of_the_class_count(self):
+        self.assertEqual(list(self.source.classes()), [("A", 3, ["a", "b", "c", "d"])])
+
+    def test_functions_end_at_their_brace_and_requirements_have_none(self):
+        self.assertEqual(list(self.source.functions()), [("long", 14, 8)])
+
+    def test_positions_are_the_same_in_all_three(self):
+        self.assertEqual({len(self.source.text), len(self.source.code)}, {len(SWIFT)})
+
+    def test_circles_go_through_other_files(self):
+        texts = ["struct A { var b: B }", "struct B { var c: C }", "struct C { func f(_ a: A) {} }", "struct D { var a: A }"]
+        uses = structure.references([Source(str(at), text) for at, text in enumerate(texts)])
+        self.assertEqual([sorted(each) for each in structure.components(uses)][0], [0, 1, 2])
+        self.assertEqual(len(structure.components(uses)[1]), 1)
+
+    def test_linux_is_found_in_code_and_strings_and_not_in_comments(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "a.swift")
+            path.write_text('// AF_VSOCK\nlet p = "/proc/net"\nlet f = AF_VSOCK\n#if os(Linux)\n#endif\nlet g = IPV6_PKTINFO\n')
+            self.assertEqual([(line, symbol) for line, symbol, _ in sorted(seam.uses(path))],
+                             [(2, "/proc"), (3, "AF_VSOCK"), (4, "#if os(Linux)")])
+
+
+def test(name, kind="function"):
+    return {"kind": "test", "payload": {"id": name, "kind": kind, "name": name}}
+
+
+def event(kind, name=None, symbol=None, text="", **more):
+    messages = [{"symbol": symbol, "text": text}] if symbol else []
+    return {"kind": "event",
+            "payload": {"kind": kind, "testID": name, "instant": {"since1970": 1.0}, "messages": messages, **more}}
+
+
+class Events(unittest.TestCase):
+    def outcome(self, records, code=0):
+        """The counts and reasons that a command with these events leads to."""
+        with tempfile.TemporaryDirectory() as folder:
+            stream, result = os.path.join(folder, "stream"), os.path.join(folder, "result")
+            with open(stream, "w", encoding="utf-8") as file:
+                file.writelines(json.dumps(record) + "\n" for record in records)
+            # The stream's path is the second argument of those that are added.
+            command = ["sh", "-c", f'cp {stream} "$2"; exit {code}', "sh"]
+            output, sys.stdout = sys.stdout, open(os.devnull, "w", encoding="utf-8")
+            try:
+                events.main(result, command)
+            finally:
+                sys.stdout.close()
+                sys.stdout = output
+            with open(result, encoding="utf-8") as file:
+                counts, *reasons = file.read().splitlines()
+            return [int(count) for count in counts.split()], reasons
+
+    def passed(self, name):
+        return [test(name), event("testStarted", name), event("testEnded", name, "pass")]
+
+    def end(self):
+        return [event("runEnded", symbol="pass", text="Test run with tests")]
+
+    def test_passed_failed_and_skipped_are_told_apart(self):
+        records = self.passed("a()") + [
+            test("S", "suite"), event("testSkipped", "S", "skip", _comments=["no root"]),
+            test("b()"), event("testSkipped", "b()", "skip", _comments=["no root"]),
+            test("c()"), event("testStarted", "c()"), event("issueRecorded", "c()", "fail", "wrong", issue={}),
+            event("issueRecorded", "c()", "fail", "wrong again", issue={}), event("testEnded", "c()", "fail")]
+        self.assertEqual(self.outcome(records + self.end(), code=1), ([1, 1, 1], ["skipped no root", "failed c(): ?:?: wrong"]))
+
+    def test_a_cancelled_test_is_skipped_and_a_known_issue_passes(self):
+        records = [test("a()"), event("testStarted", "a()"), event("testCancelled", "a()", _comments=["no KVM"]),
+                   event("testEnded", "a()", "skip"),
+                   test("b()"), event("testStarted", "b()"), event("issueRecorded", "b()", "fail", issue={"isKnown": True}),
+                   event("testEnded", "b()", "passWithKnownIssue")]
+        self.assertEqual(self.outcome(records + self.end()), ([1, 0, 1], ["skipped no KVM"]))
+
+    def test_a_crash_is_a_failure(self):
+        records = self.passed("a()") + [test("b()"), event("testStarted", "b()")]
+        told = ["failed no summary; running then: b()"]
+        self.assertEqual(self.outcome(records, code=1), ([1, 1, 0], told))
+        self.assertEqual(self.outcome(records, code=0), ([1, 1, 0], told))
+
+    def test_no_events_are_a_failure(self):
+        told = ["failed no summary; running then:"]
+        self.assertEqual(self.outcome([], code=1), ([0, 1, 0], told))
+        self.assertEqual(self.outcome([], code=0), ([0, 1, 0], told))
+
+    def test_a_command_that_fails_after_its_tests_passed_is_a_failure(self):
+        self.assertEqual(self.outcome(self.passed("a()") + self.end(), code=66),
+                         ([1, 1, 0], ["failed no test failed, and the command ended with code 66"]))
+
+    def test_a_test_without_an_end_is_a_failure(self):
+        self.assertEqual(self.outcome(self.passed("a()") + [test("b()")] + self.end()),
+                         ([1, 1, 0], ["failed b(): nothing was heard of its end"]))
+
+
+if __name__ == "__main__":
+    unittest.main()
