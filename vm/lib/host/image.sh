@@ -10,7 +10,7 @@ image_packages=(busybox-static cpio dash kmod netcat-openbsd)
 image_modules=(vmw_vsock_virtio_transport vsock_loopback vhost_vsock inet_diag tcp_diag udp_diag raw_diag
     qemu_fw_cfg virtio_pci virtio_net virtio_blk ext4 veth bridge br_netfilter overlay nf_tables nft_compat
     nft_chain_nat xt_conntrack xt_MASQUERADE xt_addrtype xt_nat xt_mark xt_tcpudp xt_comment xt_multiport ip_tables iptable_nat iptable_filter
-    ip6_tables sctp sch_netem tun vxlan ip_vs ip_vs_rr xt_ipvs dummy)
+    ip6_tables sctp sch_netem tun vxlan wireguard ip_vs ip_vs_rr xt_ipvs dummy)
 # Of what docker.io depends on, what only its installation needs.
 not_in_image='^(perl|lib.*-perl|libperl|usrmerge|dpkg|tar|debconf|adduser|passwd|init-system|sysvinit|libsemanage|libsepol|libpam|libgdbm|libdb5|libaudit|lsb-base|dmsetup|gcc-)'
 
@@ -96,15 +96,32 @@ add_program() { # ROOT PROGRAM…
     done
 }
 
-# busybox, all its applets, OpenBSD's netcat, and dash: busybox's shell would run its own nc whatever the PATH.
+# Copies busybox without its nc. Debian's busybox prefers its own applets to programs on the PATH, and not only in its shell: timeout,
+# env, xargs, time, nohup, setsid and find would all run its nc. So the copy does not know that name: in the table of applets, which
+# is sorted, "nc" becomes "nd". Nothing else moves.
+install_busybox() { # FILE
+    install "$(command -v busybox)" "$1"
+    python3 - "$1" <<'PY' || fail "busybox's table of applets is not understood"
+import pathlib, sys
+file = pathlib.Path(sys.argv[1])
+old = file.read_bytes()
+# Between its neighbours, as the file may have these bytes elsewhere.
+if old.count(b"\0nc\0netstat\0") != 1:
+    sys.exit(1)
+file.write_bytes(old.replace(b"\0nc\0netstat\0", b"\0nd\0netstat\0"))
+PY
+    ! "$1" nc --help >/dev/null 2>&1 || fail "busybox still has its own nc"
+}
+
+# busybox and its applets, OpenBSD's netcat as nc, and dash.
 add_tools() { # ROOT
     local applet
     chmod 755 "$1"
     mkdir -p "$1"/{bin,sbin,usr/bin,usr/sbin,tmp,root,etc}
-    install "$(command -v busybox)" "$1/bin/busybox"
+    install_busybox "$1/bin/busybox"
     for applet in $("$1/bin/busybox" --list); do
-        [ "$applet" = busybox ] || [ "$applet" = nc ] || [ -e "$1/bin/$applet" ] ||
-            ln -sf busybox "$1/bin/$applet"
+        case $applet in busybox | nc | nd) continue ;; esac
+        [ -e "$1/bin/$applet" ] || ln -sf busybox "$1/bin/$applet"
     done
     add_program "$1" nc.openbsd dash
     ln -sf ../usr/bin/dash "$1/bin/sh"
@@ -131,15 +148,15 @@ make_root() { # ROOT
     depmod -b "$root" "$version"
     # Where the kernel looks for it.
     ln -sf ../bin/busybox "$root/sbin/modprobe"
-    install "$top/vm/lib/guest-init" "$root/init"
-    clang -O2 -static -o "$root/bin/guest-exec" "$top/vm/lib/guest-exec.c" || fail "guest-exec does not build"
+    install "$top/vm/lib/guest/guest-init" "$root/init"
+    clang -O2 -static -o "$root/bin/guest-exec" "$top/vm/lib/guest/guest-exec.c" || fail "guest-exec does not build"
     install "$top/.build-static/twinport-agent" "$root/bin/twinport-agent"
 }
 
 # Whether what an image is made of changed since it was made.
 is_stale() { # IMAGE
     local part
-    for part in "$top/.build-static/twinport-agent" "$top"/vm/lib/{guest-init,guest-exec.c,image.sh} \
+    for part in "$top/.build-static/twinport-agent" "$top"/vm/lib/{guest/guest-init,guest/guest-exec.c,host/image.sh} \
         "$images/kernel"; do
         [ "$part" -nt "$1" ] && return 0
     done

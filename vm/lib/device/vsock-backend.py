@@ -25,9 +25,11 @@ Specification: virtio 1.2 §5.10 (socket device).
 import collections
 import os
 import select
+import signal
 import socket
 import struct
 import sys
+import traceback
 
 sys.dont_write_bytecode = True  # the folder stays as it is
 
@@ -37,6 +39,7 @@ from virtqueue import BadRing  # noqa: E402
 HOST_CID = 2
 BUFFER = 256 * 1024
 MAX_CONNECTIONS = 4096
+MAX_ASKING = 64
 
 # virtio 1.2 §5.10.6
 HEADER = struct.Struct("<QQIIIHHIII")
@@ -69,6 +72,7 @@ class Connection:
         self.is_closing = False
         self.is_hung_up = False  # the Unix socket's other end is closed
         self.is_busy = False
+        self.is_over = False
         self.owed = {}  # op → flags, sent when there is a receive buffer
 
     @property
@@ -78,6 +82,14 @@ class Connection:
     @property
     def credit(self):
         return self.guest_buffer - ((self.sent - self.guest_forwarded) & 0xFFFFFFFF)
+
+    @property
+    def summary(self):
+        flags = [name for name, value in vars(self).items() if value is True]
+        return (
+            f"{self.guest_port}/{self.host_port}: {' '.join(flags)}; credit {self.credit}, sent {self.sent}, "
+            f"forwarded {self.forwarded}, unsent {sum(map(len, self.unsent))}, owed {list(self.owed)}"
+        )
 
     @property
     def wants_to_send(self):
@@ -213,6 +225,8 @@ class Backend(Device):
     # Us → the guest
 
     def owe(self, connection, op, flags=0):
+        if connection.is_over:
+            return  # its ports may be another connection's by now
         connection.owed[op] = connection.owed.get(op, 0) | flags
         self.mark_busy(connection)
 
@@ -304,16 +318,19 @@ class Backend(Device):
 
     def reset(self, connection):
         """Ends a connection on both sides."""
-        self.stray.append(connection.key)
+        if not connection.is_over:
+            self.stray.append(connection.key)
         self.drop(connection)
 
     def drop(self, connection):
+        if connection.is_over:
+            return
+        connection.is_over = True
         connection.owed.clear()
         connection.is_open = False
-        if self.connections.pop(connection.key, None):
-            del self.by_fd[connection.sock.fileno()]
-            self.epoll.unregister(connection.sock)
-            connection.sock.close()
+        del self.connections[connection.key]
+        del self.by_fd[connection.sock.fileno()]
+        self.forget(connection.sock.detach())
 
     def host_event(self, connection, events):
         if events & (select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP):
@@ -322,7 +339,9 @@ class Backend(Device):
             connection.writable = True
             if connection.unsent:
                 self.flush(connection)
-        if events & select.EPOLLERR:
+        is_unwanted = events & select.EPOLLHUP and not connection.is_open
+        if events & select.EPOLLERR or is_unwanted:
+            # Who asked for the guest's port may have gone before the guest answered, if it ever does.
             self.reset(connection)
         elif events & select.EPOLLHUP:
             connection.is_hung_up = True
@@ -337,8 +356,10 @@ class Backend(Device):
             sock, _ = listener.accept()
         except OSError:
             return
-        if len(self.asking) >= 64:
-            return sock.close()
+        if len(self.asking) >= MAX_ASKING:
+            # The one that has said nothing for longest: nobody can keep the others out.
+            oldest, _ = self.asking.pop(next(iter(self.asking)))
+            self.forget(oldest.detach())
         sock.setblocking(False)
         self.asking[sock.fileno()] = [sock, b""]
         self.epoll.register(sock, select.EPOLLIN)
@@ -356,15 +377,30 @@ class Backend(Device):
             return
         del self.asking[fd]
         self.epoll.unregister(sock)
+        if not self.connect_guest(sock, line):
+            self.forget(sock.detach())
+
+    def connect_guest(self, sock, line):
+        """Passes a request on to the guest; False when it makes no sense, or cannot be now."""
         words = line.split()
         if len(words) != 2 or words[0] != b"CONNECT" or not words[1].isdigit():
-            return sock.close()
+            return False
         if not self.queues[RX].is_on or len(self.connections) >= MAX_CONNECTIONS:
-            return sock.close()
+            return False
         self.next_port += 1
         self.owe(self.add(sock, int(words[1]) & 0xFFFFFFFF, self.next_port), REQUEST)
+        return True
 
     # The loop
+
+    def tell(self, frame):
+        """Logs what goes on: where the loop is, the rings, and every connection."""
+        log("asked for its state, in\n" + "".join(traceback.format_stack(frame)[-4:]))
+        for index, queue in enumerate(self.queues):
+            log(f"queue {index}: {queue.summary}")
+        log(f"{len(self.asking)} ask, {len(self.busy)} busy, {len(self.stray)} stray")
+        for connection in list(self.connections.values())[:32]:
+            log(connection.summary)
 
     def run(self, vhost_listener, hybrid_listener):
         self.epoll.register(vhost_listener, LISTENING_EVENTS)
@@ -379,6 +415,7 @@ class Backend(Device):
                 self.fill_buffers()
             except BadRing as problem:
                 self.lose_qemu(f"the guest makes no sense: {problem}")
+            self.end_turn()
 
     def event(self, fd, events, vhost_listener, hybrid_listener):
         if self.qemu is not None and fd == self.qemu.fileno():
@@ -407,8 +444,7 @@ class Backend(Device):
         log(why)
         self.reset_device()
         if self.qemu is not None:
-            self.epoll.unregister(self.qemu)
-            self.qemu.close()
+            self.forget(self.qemu.detach())
             self.qemu = None
 
     def queue_stopped(self, index):
@@ -420,6 +456,8 @@ class Backend(Device):
         self.stray.clear()
 
     def kicked(self, fd):
+        if all(fd != queue.kick for queue in self.queues):
+            return  # a socket that ended within this turn
         try:
             os.read(fd, 8)
         except OSError:
@@ -444,8 +482,10 @@ def main():
     if len(sys.argv) != 4 or not sys.argv[3].isdigit():
         raise SystemExit(__doc__.split("\n\n")[1].strip())
     vhost, hybrid = listen(sys.argv[1]), listen(sys.argv[2])
+    backend = Backend(sys.argv[2], int(sys.argv[3]))
+    signal.signal(signal.SIGUSR1, lambda _, frame: backend.tell(frame))
     log("ready")
-    Backend(sys.argv[2], int(sys.argv[3])).run(vhost, hybrid)
+    backend.run(vhost, hybrid)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class Queue:
 
     def __init__(self):
         self.kick = self.call = -1
-        self.size = 0
+        self.size = self.notified = 0
         self.reset()
 
     def reset(self):
@@ -73,6 +73,16 @@ class Queue:
         self.shared_index = self.used[2:4].cast("H")
         self.offered_index = self.available[2:4].cast("H")
         self.used_index = self.shared_index[0]
+
+    @property
+    def summary(self):
+        if not self.is_on or self.addresses is None:
+            return "off"
+        flags = struct.unpack_from("<H", self.available)[0]
+        return (
+            f"offered {self.offered_index[0]}, taken {self.last}, used {self.shared_index[0]}, "
+            f"of {self.size}; guest's flags {flags}; notified {self.notified} times"
+        )
 
     @property
     def has_more(self):
@@ -105,5 +115,6 @@ class Queue:
     def notify(self):
         # Always: whether the guest asked not to be told can only be read behind a memory barrier, which
         # Python does not have. One call for a batch.
+        self.notified += 1
         if self.call >= 0:
             os.write(self.call, b"\x01\0\0\0\0\0\0\0")

@@ -8,7 +8,7 @@ exec_address=vsock:1026
 tunnel_devices=(-chardev "socket,id=vhost,path=$state/vhost" -device vhost-user-vsock-pci,chardev=vhost)
 
 tunnel_start() {
-    setsid python3 "$top/vm/lib/vsock-backend.py" "$state/vhost" "$state/vsock" $guest_cid \
+    setsid python3 "$top/vm/lib/device/vsock-backend.py" "$state/vhost" "$state/vsock" $guest_cid \
         </dev/null >"$state/vsock.log" 2>&1 &
     remember vsock $!
     await 5 "the vsock backend" grep -q ready "$state/vsock.log"

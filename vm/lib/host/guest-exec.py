@@ -3,6 +3,9 @@
 
 STATE is the folder of a running VM; its files say how to reach guest-exec in the guest. Ends with the
 command's exit code; 125 when the guest cannot be reached.
+
+The guest is not trusted: it fills standard output and error output, and chooses the exit code. Anything else that it
+sends ends the conversation.
 """
 import fcntl
 import os
@@ -13,6 +16,15 @@ import struct
 import sys
 import termios
 import tty
+
+
+# How much a frame from the guest may carry; guest-exec.c sends 32 KiB.
+LONGEST = 65536
+# Kinds of frames, and the descriptors that the first two may reach.
+OUTPUT, ERROR, END = 1, 2, 3
+DESCRIPTORS = {OUTPUT: 1, ERROR: 2}
+# Where a frame of input has its length: the terminal's size follows.
+RESIZED = 0xFFFFFFFF
 
 
 class Place:
@@ -46,7 +58,7 @@ class Place:
         line = b""
         while not line.endswith(b"\n"):
             byte = sock.recv(1)
-            if not byte:
+            if not byte or len(line) > 64:
                 raise OSError("nobody answers in the guest")
             line += byte
         return sock
@@ -60,6 +72,14 @@ def receive(sock, count):
             raise OSError("the guest closed the connection")
         data += piece
     return data
+
+
+def receive_frame(sock):
+    """A frame's kind and bytes, once its head makes sense."""
+    kind, length = struct.unpack("<BI", receive(sock, 5))
+    if kind not in (OUTPUT, ERROR, END) or length > LONGEST or (kind == END and length != 4):
+        raise OSError(f"the guest sent what guest-exec never sends: kind {kind}, {length} bytes")
+    return kind, receive(sock, length)
 
 
 def write_all(fd, data):
@@ -91,26 +111,45 @@ def take_input():
     return struct.pack("<I", len(data)) + data
 
 
-def join(sock):
-    """Joins standard input and output to the command; returns its exit code.
+def take_size(resized):
+    """A frame with the size that the terminal has now; none when it has none any more."""
+    os.read(resized, 4096)
+    size = terminal_size()
+    return struct.pack("<IHH", RESIZED, *size) if size else b""
+
+
+def watch_size():
+    """A descriptor that is readable when the terminal's size has changed."""
+    resized, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    signal.signal(signal.SIGWINCH, lambda *_: None)
+    return resized
+
+
+def join(sock, resized=None):
+    """Joins standard input and output to the command; returns its exit code. `resized` is as `watch_size` has it.
 
     Never waits for the guest to take input without taking its output: the command may wait for that.
     """
     unsent, has_ended = b"", False
     while True:
         wanted = [sock] if unsent or has_ended else [sock, 0]
+        if resized is not None and not unsent:
+            wanted.append(resized)
         readable, writable, _ = select.select(wanted, [sock] if unsent else [], [])
         if sock in readable:
-            kind, length = struct.unpack("<BI", receive(sock, 5))
-            data = receive(sock, length)
-            if kind == 3:
+            kind, data = receive_frame(sock)
+            if kind == END:
                 return struct.unpack("<I", data)[0]
-            write_all(kind, data)
+            write_all(DESCRIPTORS[kind], data)
         if writable:
             try:
                 unsent = unsent[sock.send(unsent, socket.MSG_DONTWAIT) :]
             except BlockingIOError:
                 pass
+        elif resized in readable:
+            unsent = take_size(resized)
         elif 0 in readable:
             frame = take_input()
             has_ended = frame is None or len(frame) == 4
@@ -126,7 +165,7 @@ def run(place, arguments):
     saved = termios.tcgetattr(0)
     try:
         tty.setraw(0)
-        return join(sock)
+        return join(sock, watch_size())
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, saved)
 
@@ -144,4 +183,5 @@ def main():
     os._exit(code & 0xFF)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,16 +1,16 @@
 # A guest that is a VM: QEMU and Debian's cloud kernel. How helper and agent meet is one of the files
 # tunnel-*.sh beside this one.
 
-. "$top/vm/lib/image.sh"
+. "$top/vm/lib/host/image.sh"
 
 guest_packages=(qemu-system-x86 qemu-system-data seabios python3 e2fsprogs "${image_packages[@]}")
 tunnel=${tunnel:-$(cat "$state/tunnel" 2>/dev/null || echo auto)}
 [ "$tunnel" = auto ] && tunnel=$(if [ -w /dev/vhost-vsock ]; then echo vhost; else echo vhost-user; fi)
-[ -f "$top/vm/lib/tunnel-$tunnel.sh" ] || {
+[ -f "$top/vm/lib/host/tunnel-$tunnel.sh" ] || {
     printf 'vm/up: no tunnel of kind %s; there is: auto, vhost, vhost-user, tcp\n' "$tunnel" >&2
     exit 2
 }
-. "$top/vm/lib/tunnel-$tunnel.sh"
+. "$top/vm/lib/host/tunnel-$tunnel.sh"
 
 guest_prepare() {
     mkdir -p "$images"
@@ -54,10 +54,11 @@ boot() { # ACCELERATION
         -object "memory-backend-memfd,id=mem,size=$memory,share=on" \
         -nodefaults -nographic -no-reboot \
         -chardev "socket,id=console,path=$state/console.sock,server=on,wait=off,logfile=$state/console.log" \
-        -serial chardev:console \
+        -serial chardev:console -qmp "unix:$state/monitor,server=on,wait=off" \
         -kernel "$images/kernel/boot/vmlinuz-$(kernel_version)" -initrd "$images/initramfs" \
         -append "console=ttyS0 quiet panic=-1 $mode" \
         -fw_cfg "name=opt/twinport/connect,file=$state/connect" \
+        -fw_cfg "name=opt/twinport/key,file=$state/tunnel.key" \
         -fw_cfg "name=opt/twinport/exec,file=$state/exec" \
         -fw_cfg "name=opt/twinport/token,file=$state/token" \
         "${tunnel_devices[@]}" "${disk[@]}" </dev/null >"$state/qemu.log" 2>&1 &
@@ -95,7 +96,7 @@ kvm_boots() {
 
 guest_exec() {
     pid_of guest >/dev/null || fail "the guest is not running: vm/up"
-    exec python3 "$top/vm/lib/guest-exec.py" "$state" "$@"
+    exec python3 "$top/vm/lib/host/guest-exec.py" "$state" "$@"
 }
 
 # The guest's init starts it.
@@ -103,8 +104,10 @@ guest_start_agent() { :; }
 
 guest_console() {
     say "The guest's console; Ctrl-] leaves."
-    exec python3 "$top/vm/lib/console.py" "$state/console.sock"
+    exec python3 "$top/vm/lib/host/console.py" "$state/console.sock"
 }
+
+guest_report() { python3 "$top/vm/lib/host/report.py" "$state"; }
 
 guest_stop() {
     end_process guest

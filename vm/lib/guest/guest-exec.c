@@ -1,10 +1,13 @@
 /* Runs commands in the guest for vm/exec: guest-exec vsock:PORT|tcp:ADDRESS:PORT TOKEN-FILE
  *
- * One process per connection. Integers are little-endian.
+ * One process per connection, once its client has shown the token: within five seconds, and with 16 such connections
+ * at a time, of which the oldest gives way. Until then a connection costs a descriptor and 64 bytes. Integers are
+ * little-endian.
  *
  *   client → here   the token (64 bytes) · u16 rows, u16 columns of its terminal, 0 without one ·
  *                   u32 length, then so many bytes: the arguments, each ended by NUL · then standard input in
- *                   frames: u32 length, bytes; a frame of none is its end
+ *                   frames: u32 length, bytes; a frame of none is its end. Length 2^32-1: u16 rows, u16 columns of the
+ *                   terminal, whose size has changed
  *   here → client   frames: u8 kind (1 output, 2 error output, 3 end), u32 length, bytes;
  *                   the end carries an u32 exit code
  *
@@ -26,9 +29,22 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { TOKEN = 64, ARGUMENTS = 65536, PIECE = 32768 };
+enum { TOKEN = 64, ARGUMENTS = 65536, PIECE = 32768, STRANGERS = 16 };
+static const uint32_t resized = UINT32_MAX;
+#ifndef PATIENCE_MS
+#define PATIENCE_MS 5000
+#endif
+
+/* A client that has not shown the whole token. */
+struct stranger {
+    int fd;
+    size_t count;
+    int64_t until;
+    char token[TOKEN];
+};
 
 /* A command that runs: where its input goes, and where its output comes from (-1: ended or not there). */
 struct command {
@@ -65,15 +81,6 @@ static int send_frame(int fd, uint8_t kind, const void *bytes, uint32_t count) {
     char head[5] = {(char)kind};
     memcpy(head + 1, &count, 4);
     return write_all(fd, head, 5) == 0 ? write_all(fd, bytes, count) : -1;
-}
-
-/* Ends the process unless the client knows the token. */
-static void check_token(int client, const char *token) {
-    char given[TOKEN];
-    if (read_all(client, given, TOKEN) != 0) exit(1);
-    unsigned difference = 0;
-    for (int i = 0; i < TOKEN; i++) difference |= (unsigned char)given[i] ^ (unsigned char)token[i];
-    if (difference) exit(1);
 }
 
 /* The command's arguments; ends the process when they make no sense. */
@@ -145,10 +152,22 @@ struct input {
     char bytes[PIECE];
 };
 
+/* Passes on a new size of the client's terminal. 0, or -1 when the client is gone. */
+static int resize(int client, struct command *command) {
+    struct winsize size = {0};
+    if (read_all(client, &size.ws_row, 2) || read_all(client, &size.ws_col, 2)) return -1;
+    if (command->has_terminal && command->output >= 0) ioctl(command->output, TIOCSWINSZ, &size);
+    return 0;
+}
+
 /* Takes more of standard input from the client. 0, or -1 when the client is gone. */
 static int take_input(int client, struct input *input, struct command *command) {
     if (input->left == 0) {
         if (read_all(client, &input->left, 4) != 0) return -1;
+        if (input->left == resized) {
+            input->left = 0;
+            return resize(client, command);
+        }
         if (input->left == 0 && !command->has_terminal) {
             close(command->input);
             command->input = -1;
@@ -205,8 +224,7 @@ static void hang_up(pid_t pid) {
     kill(-pid, SIGKILL);
 }
 
-static void serve(int client, const char *token) {
-    check_token(client, token);
+static void serve(int client) {
     struct winsize size = {0};
     if (read_all(client, &size.ws_row, 2) || read_all(client, &size.ws_col, 2)) exit(1);
     char **arguments = read_arguments(client);
@@ -240,6 +258,68 @@ static int listen_at(char *address) {
     return listener;
 }
 
+static int64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Reads what there is of a stranger's token. 1: it is the token; 0: more is to come; -1: it is not, or the client left. */
+static int hear(struct stranger *stranger, const char *token) {
+    ssize_t n = recv(stranger->fd, stranger->token + stranger->count, TOKEN - stranger->count, MSG_DONTWAIT);
+    if (n < 0) return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    if (n == 0) return -1;
+    stranger->count += (size_t)n;
+    if (stranger->count < TOKEN) return 0;
+    unsigned difference = 0;
+    for (int i = 0; i < TOKEN; i++) difference |= (unsigned char)stranger->token[i] ^ (unsigned char)token[i];
+    return difference ? -1 : 1;
+}
+
+static void meet(int listener, struct stranger *strangers, size_t *count) {
+    int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    if (client < 0) {
+        /* Without descriptors the listener stays readable. */
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) usleep(100000);
+        return;
+    }
+    if (*count == STRANGERS) {
+        close(strangers[0].fd);
+        memmove(strangers, strangers + 1, --*count * sizeof *strangers);
+    }
+    strangers[*count].fd = client;
+    strangers[*count].count = 0;
+    strangers[(*count)++].until = now_ms() + PATIENCE_MS;
+}
+
+static void serve_apart(int listener, const struct stranger *strangers, size_t count, size_t which) {
+    if (fork() != 0) return;
+    signal(SIGCHLD, SIG_DFL);
+    close(listener);
+    for (size_t i = 0; i < count; i++)
+        if (i != which) close(strangers[i].fd);
+    serve(strangers[which].fd);
+}
+
+/* Hears all strangers, and keeps those of whom more is to come. */
+static void hear_all(int listener, const char *token, struct stranger *strangers, size_t *count) {
+    int64_t now = now_ms();
+    size_t kept = 0;
+    for (size_t i = 0; i < *count; i++) {
+        int heard = hear(&strangers[i], token);
+        if (heard == 0 && strangers[i].until > now) {
+            struct stranger stays = strangers[i];
+            strangers[i] = strangers[kept];
+            strangers[kept++] = stays;
+            continue;
+        }
+        if (heard > 0) serve_apart(listener, strangers, *count, i);
+        close(strangers[i].fd);
+        strangers[i].fd = -1;
+    }
+    *count = kept;
+}
+
 int main(int count, char **arguments) {
     char token[TOKEN];
     int file = count == 3 ? open(arguments[2], O_RDONLY | O_CLOEXEC) : -1;
@@ -255,14 +335,14 @@ int main(int count, char **arguments) {
     }
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_IGN);
+    struct stranger strangers[STRANGERS];
+    size_t waiting = 0;
     for (;;) {
-        int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        if (client < 0) continue;
-        if (fork() == 0) {
-            signal(SIGCHLD, SIG_DFL);
-            close(listener);
-            serve(client, token);
-        }
-        close(client);
+        struct pollfd polls[STRANGERS + 1] = {{listener, POLLIN, 0}};
+        for (size_t i = 0; i < waiting; i++) polls[i + 1] = (struct pollfd){strangers[i].fd, POLLIN, 0};
+        int64_t rest = waiting > 0 ? strangers[0].until - now_ms() : -1;
+        if (poll(polls, waiting + 1, waiting > 0 && rest < 0 ? 0 : (int)rest) < 0) continue;
+        hear_all(listener, token, strangers, &waiting);
+        if (polls[0].revents & POLLIN) meet(listener, strangers, &waiting);
     }
 }

@@ -25,6 +25,9 @@ class Device:
         self.memory = Memory()
         self.queues = [Queue() for _ in range(queues)]
         self.epoll = select.epoll()
+        # Descriptors that are over, closed at the end of a turn: one that came back as another socket's within the
+        # turn would get the events of the one before.
+        self.over = []
 
     def queue_stopped(self, index):
         """Queue `index` is not to be touched any more: the guest rebooted, or its driver went."""
@@ -34,18 +37,25 @@ class Device:
         for index, queue in enumerate(self.queues):
             self.queue_stopped(index)
             for fd in (queue.kick, queue.call):
-                if fd >= 0:
-                    self.forget(fd)
-                    os.close(fd)
+                self.forget(fd)
             queue.kick = queue.call = -1
             queue.reset()
         self.memory.unmap()
 
     def forget(self, fd):
+        """Lets go of a descriptor, if there is one."""
+        if fd < 0:
+            return
         try:
             self.epoll.unregister(fd)
         except (OSError, ValueError):
-            pass
+            pass  # one that was never watched
+        self.over.append(fd)
+
+    def end_turn(self):
+        """No event of the turn is left: the descriptors may be used again."""
+        while self.over:
+            os.close(self.over.pop())
 
     def qemu_message(self, qemu):
         """Handles one vhost-user message. False when QEMU is gone."""
@@ -101,26 +111,21 @@ class Device:
             self.set_kick(struct.unpack("<Q", payload)[0] & 0xFF, fds)
         elif request == SET_VRING_CALL:
             queue = self.queues[struct.unpack("<Q", payload)[0] & 0xFF]
-            if queue.call >= 0:
-                os.close(queue.call)
+            self.forget(queue.call)
             queue.call = fds[0] if fds else -1
         return None
 
     def stop_queue(self, index):
         queue = self.queues[index]
         queue.is_on = False
-        if queue.kick >= 0:
-            self.forget(queue.kick)
-            os.close(queue.kick)
-            queue.kick = -1
+        self.forget(queue.kick)
+        queue.kick = -1
         self.queue_stopped(index)
         return struct.pack("<II", index, queue.last)
 
     def set_kick(self, index, fds):
         queue = self.queues[index]
-        if queue.kick >= 0:
-            self.forget(queue.kick)
-            os.close(queue.kick)
+        self.forget(queue.kick)
         queue.kick = fds[0] if fds else -1
         queue.is_on = True
         if queue.kick >= 0:

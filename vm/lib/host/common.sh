@@ -1,6 +1,6 @@
 # Shared by the programs in vm/. Sourced; needs bash.
 
-top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
 build="$top/.build/release"
 
 if [ -n "${TWINPORT_VM_STATE:-}" ]; then
