@@ -1,7 +1,7 @@
-internal import Addresses
 internal import EventLoop
 internal import Posix
 internal import Sockets
+internal import TwinportModel
 
 /// One TCP connection of the load, on its loop.
 ///

@@ -1,6 +1,6 @@
-internal import Addresses
 internal import ArgumentParser
 internal import Posix
+internal import TwinportModel
 
 /// `twinport-load`: the load that the benchmarks put on Twinport and its peers. Every command prints one
 /// line of JSON; rates are per second, latencies in microseconds, `gbps` counts payload.
@@ -16,8 +16,8 @@ struct TwinportLoad: ParsableCommand {
         ])
 
     static func main() {
-        Machine.ignoreBrokenPipes()
-        _ = Machine.raiseDescriptorLimit()
+        ThisProcess.ignoreBrokenPipes()
+        _ = ThisProcess.raiseDescriptorLimit()
         do {
             var command = try parseAsRoot()
             try command.run()

@@ -72,10 +72,10 @@ func printReport(_ figures: [String: Figure]) throws {
 func finish(_ body: () throws -> [String: Figure]) -> Never {
     do {
         try printReport(body())
-        Machine.end(0)
+        ThisProcess.end(0)
     } catch {
-        Machine.complain("twinport-load: \(error)")
-        Machine.end(1)
+        Console.complain("twinport-load: \(error)")
+        ThisProcess.end(1)
     }
 }
 

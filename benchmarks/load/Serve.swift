@@ -1,8 +1,8 @@
-internal import Addresses
 internal import ArgumentParser
 internal import EventLoop
 internal import Posix
 internal import Sockets
+internal import TwinportModel
 
 // # The server
 //
@@ -62,7 +62,7 @@ final class Server {
                 connections[ObjectIdentifier(connection)] = connection
             }
         } catch {
-            Machine.complain("twinport-load: accept: \(error)")
+            Console.complain("twinport-load: accept: \(error)")
         }
     }
 

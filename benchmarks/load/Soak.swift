@@ -1,8 +1,8 @@
-internal import Addresses
 internal import ArgumentParser
 internal import EventLoop
 internal import Posix
 internal import Sockets
+internal import TwinportModel
 
 /// `twinport-load soak`.
 struct SoakCommand: ParsableCommand {

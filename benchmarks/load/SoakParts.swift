@@ -1,7 +1,7 @@
-internal import Addresses
 internal import EventLoop
 internal import Posix
 internal import Sockets
+internal import TwinportModel
 
 /// Bytes of which each says where in its stream it belongs: a block of 65,521 (a prime, so that it never lines up
 /// with a buffer), over and over, begun at a place of the stream's own.
