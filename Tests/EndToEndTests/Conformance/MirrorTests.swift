@@ -110,9 +110,9 @@ extension EndToEnd {
                 usleep(300_000)
                 // One that comes meanwhile.
                 _ = try lab.python(other, "listen.py", ["tcp", "127.0.0.1", "9001"])
-                let served = try crowd.wait(within: 30)
+                let served = try crowd.wait(within: 90)
                 #expect(served.output.contains("answered 150 of 150"), "\(served.output)")
-                let tried = try dialled.wait(within: 30)
+                let tried = try dialled.wait(within: 90)
                 #expect(tried.output.contains("no other end"), "\(tried.output)")
                 for port in [9000, 9001] {
                     try lab.wait("127.0.0.1:\(port)")
