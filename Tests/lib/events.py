@@ -1,10 +1,14 @@
 """Runs `swift test` and tells what happened, from Swift Testing's event stream.
 
-events.py RESULT COMMAND…
+events.py [--again MOST] RESULT COMMAND…
 
 Prints each failure whole, with what was printed while that test ran; the figures that tests measured; what was
 skipped and why; and the runner's own summary. Writes to RESULT a line `PASSED FAILED SKIPPED`, then a line `skipped REASON` for
 each reason of a skip, and `failed NAME: ISSUE` for each failure. Tests are counted by function, as the runner's summary does.
+
+With --again, up to MOST tests that failed run once more, nothing beside them: a test with real clocks can fail because the
+machine did something else. One that passes then is counted as passed, and told as `unsteady NAME: ISSUE` in RESULT:
+nobody may overlook it. A crash, a test that did not end, more failures than MOST, and a report of a sanitizer stand as they are.
 
 The command's output is a terminal, so that its lines come when they are printed and not in blocks; a line belongs to
 the tests that run at that moment.
@@ -42,6 +46,7 @@ class Test:
     """One test function, and what became of it."""
 
     def __init__(self, record):
+        self.id = record["id"]
         self.name = record.get("displayName") or record["name"]
         self.started = self.ended = None
         self.verdict = ""
@@ -208,21 +213,55 @@ def tell_end(lines, count):
         print(f"    {line}")
 
 
-def main(result, command):
+def tell_run(command):
+    """Runs the command and tells what happened in it. Returns the report, and what is missing in it."""
     code, lines, records = run(command)
     report = Report(records)
     printed = [(at, line) for at, line in lines if not report.is_own(line)]
-    failures, skips = report.failed(), report.skipped()
-    failed = len(failures) + len(report.strays)
+    failures = report.failed()
     for test in failures:
         tell_failure(test, printed)
     for issue in report.strays:
         print(f"✘ {issue}")
+    alarms = [line for _, line in printed if ALARMS.search(line)]
     for _, line in printed:
         if FIGURES.match(line) or ALARMS.search(line):
             print(line)
-    missing = tell_what_is_missing(report, code, lines, failed)
-    failed += len(missing)
+    missing = tell_what_is_missing(report, code, lines, len(failures) + len(report.strays))
+    return report, missing, alarms
+
+
+def once_more(tests, command):
+    """Runs these tests alone. Returns those that passed."""
+    print(f"Once more, with nothing beside: {', '.join(test.name for test in tests)}")
+    report, missing, alarms = tell_run(only(tests, command))
+    if missing or report.strays or alarms:
+        return []
+    failed = {test.id for test in report.failed()}
+    ended = {test.id for test in report.tests.values() if test.ended and test.skip is None}
+    return [test for test in tests if test.id in ended - failed]
+
+
+def only(tests, command):
+    """The command, for these tests and no other."""
+    rest, at = [], 0
+    while at < len(command):
+        if command[at] in ("--filter", "--skip"):
+            at += 2
+            continue
+        rest.append(command[at])
+        at += 1
+    return rest + [word for test in tests for word in ("--filter", "^" + re.escape(test.id))]
+
+
+def main(result, command, most_again):
+    report, missing, alarms = tell_run(command)
+    failures, skips = report.failed(), report.skipped()
+    unsteady = []
+    if 0 < len(failures) <= most_again and not (missing or report.strays or alarms):
+        unsteady = once_more(failures, command)
+        failures = [test for test in failures if test not in unsteady]
+    failed = len(failures) + len(report.strays) + len(missing)
     for test in skips:
         print(f"➜ {test.name}: skipped: {test.skip}")
     for case in report.cancelled:
@@ -234,7 +273,8 @@ def main(result, command):
     passed = sum(1 for test in tests if test.ended and test not in failures and test not in skips)
     reasons = sorted({test.skip for test in skips}) + [f"a case of {case}" for case in report.cancelled]
     told = [f"skipped {reason}" for reason in reasons]
-    told += [f"failed {test.name}: {(test.issues or ['it said no more'])[0]}" for test in failures]
+    for word, tests in (("unsteady", unsteady), ("failed", failures)):
+        told += [f"{word} {test.name}: {(test.issues or ['it said no more'])[0]}" for test in tests]
     told += [f"failed {text}" for text in report.strays + missing]
     with open(result, "w", encoding="utf-8") as file:
         print(passed, failed, len(skips), file=file)
@@ -276,4 +316,8 @@ def tell_what_is_missing(report, code, lines, failed):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    words = sys.argv[1:]
+    most = 0
+    if words[0] == "--again":
+        most, words = int(words[1]), words[2:]
+    main(words[0], words[1:], most)

@@ -99,17 +99,22 @@ def event(kind, name=None, symbol=None, text="", **more):
 
 
 class Events(unittest.TestCase):
-    def outcome(self, records, code=0):
-        """The counts and reasons that a command with these events leads to."""
+    def outcome(self, records, code=0, again=None):
+        """The counts and reasons that a command with these events leads to. `again`: the events when it is run once more,
+        for some tests only."""
         with tempfile.TemporaryDirectory() as folder:
             stream, result = os.path.join(folder, "stream"), os.path.join(folder, "result")
             with open(stream, "w", encoding="utf-8") as file:
                 file.writelines(json.dumps(record) + "\n" for record in records)
-            # The stream's path is the second argument of those that are added.
-            command = ["sh", "-c", f'cp {stream} "$2"; exit {code}', "sh"]
+            with open(stream + "-again", "w", encoding="utf-8") as file:
+                file.writelines(json.dumps(record) + "\n" for record in again or [])
+            # The stream's path stands before the last two arguments, behind the tests that are run once more.
+            script = f'case "$*" in *--filter*) s={stream}-again c=0 ;; *) s={stream} c={code} ;; esac; ' \
+                     'for word; do case $word in */events) cp "$s" "$word" ;; esac; done; exit $c'
+            command = ["sh", "-c", script, "sh"]
             output, sys.stdout = sys.stdout, open(os.devnull, "w", encoding="utf-8")
             try:
-                events.main(result, command)
+                events.main(result, command, 0 if again is None else 2)
             finally:
                 sys.stdout.close()
                 sys.stdout = output
@@ -130,6 +135,34 @@ class Events(unittest.TestCase):
             test("c()"), event("testStarted", "c()"), event("issueRecorded", "c()", "fail", "wrong", issue={}),
             event("issueRecorded", "c()", "fail", "wrong again", issue={}), event("testEnded", "c()", "fail")]
         self.assertEqual(self.outcome(records + self.end(), code=1), ([1, 1, 1], ["skipped no root", "failed c(): ?:?: wrong"]))
+
+    def failure(self, name, text="slow"):
+        return [test(name), event("testStarted", name), event("issueRecorded", name, "fail", text, issue={}),
+                event("testEnded", name, "fail")]
+
+    def test_what_passes_alone_is_unsteady_and_what_fails_again_has_failed(self):
+        records = self.passed("a()") + self.failure("b()") + self.failure("c()", "wrong") + self.end()
+        again = self.passed("b()") + self.failure("c()") + self.end()
+        self.assertEqual(self.outcome(records, 1, again),
+                         ([2, 1, 0], ["unsteady b(): ?:?: slow", "failed c(): ?:?: wrong"]))
+
+    def test_a_second_run_that_crashes_or_runs_nothing_mends_nothing(self):
+        records = self.passed("a()") + self.failure("b()") + self.end()
+        told = [1, 1, 0], ["failed b(): ?:?: slow"]
+        self.assertEqual(self.outcome(records, 1, []), told)
+        self.assertEqual(self.outcome(records, 1, self.end()), told)
+        self.assertEqual(self.outcome(records, 1, [test("b()"), event("testStarted", "b()")]), told)
+
+    def test_many_failures_are_not_tried_again(self):
+        names = ["a()", "b()", "c()"]
+        records = [record for name in names for record in self.failure(name)] + self.end()
+        again = [record for name in names for record in self.passed(name)] + self.end()
+        self.assertEqual(self.outcome(records, 1, again)[0], [0, 3, 0])
+
+    def test_only_the_tests_named_run_again(self):
+        self.assertEqual(events.only([events.Test({"id": "T.S/`a.b`()/F.swift:1:2", "name": "a"})],
+                                     ["swift", "test", "--filter", "X", "--skip-build", "--skip", "Y"]),
+                         ["swift", "test", "--skip-build", "--filter", r"^T\.S/`a\.b`\(\)/F\.swift:1:2"])
 
     def test_a_cancelled_test_is_skipped_and_a_known_issue_passes(self):
         records = [test("a()"), event("testStarted", "a()"), event("testCancelled", "a()", _comments=["no KVM"]),
