@@ -108,8 +108,8 @@ final class BulkFlow {
     private let receives: Bool
     private var isGreeted = false
     private var isStopped = false
-    /// The last eight bytes received: at the end, the server's count.
-    private var tail: UInt64 = 0
+    /// The last bytes received: at the end, the server's.
+    private var ending = TransferEnd(mark: 0, count: 0)
     private(set) var received: UInt64 = 0
     private var sent: UInt64 = 0
     /// What the server says it received.
@@ -161,8 +161,8 @@ final class BulkFlow {
             if count == 0 { return ended() }
             received += UInt64(count)
             scratch.withReadable { bytes in
-                for index in max(0, count - 8)..<count {
-                    tail = tail >> 8 | UInt64(bytes[index]) << 56
+                for index in max(0, count - TransferEnd.size)..<count {
+                    ending.append(bytes[index])
                 }
             }
             if count < BulkLoad.chunk { return }
@@ -176,10 +176,15 @@ final class BulkFlow {
     }
 
     private func ended() {
-        delivered = tail
         if !isStopped {
             failure = "the connection ended early"
-        } else if delivered != sent {
+        } else if ending.mark != TransferEnd.mark {
+            failure = "after \(sent) bytes sent and \(received) received, the connection ended before "
+                + "the server's count of what it has: the path lost the end of the transfer"
+        } else {
+            delivered = ending.count
+        }
+        if failure == nil, delivered != sent {
             failure = "of \(sent) bytes sent, the server says it has \(delivered)"
         }
         connection.close()
@@ -188,5 +193,21 @@ final class BulkFlow {
     private func fail(_ why: String) {
         failure = why
         connection.close()
+    }
+}
+
+/// What the server sends last: so many bytes it has received.
+struct TransferEnd {
+    /// Tells the count from whatever else came last.
+    static let mark: UInt64 = 0x5452_4F50_4E49_5754
+    static let size = 16
+
+    private(set) var mark: UInt64
+    private(set) var count: UInt64
+
+    /// The ending of all bytes so far, little-endian, with one more.
+    mutating func append(_ byte: UInt8) {
+        mark = mark >> 8 | count << 56
+        count = count >> 8 | UInt64(byte) << 56
     }
 }

@@ -157,9 +157,10 @@ final class ServedConnection {
     private func ended() throws {
         isEnded = true
         guard mode == .discard || mode == .generate else { return finish() }
-        let count = IOBuffer(capacity: 8)
-        count.append(received)
-        waiting = count
+        let ending = IOBuffer(capacity: TransferEnd.size)
+        ending.append(TransferEnd.mark)
+        ending.append(received)
+        waiting = ending
         try writable()
     }
 
