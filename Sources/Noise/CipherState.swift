@@ -12,16 +12,16 @@ package enum NoiseError: Error, Equatable, Sendable {
     case exhausted
 }
 
-/// One key and its nonce counter (Noise rev. 34, §5.1) with AES-256-GCM (§12.3: 32 zero bits, then the counter
-/// in big-endian order).
+/// One key and its nonce counter (Noise rev. 34, §5.1).
 package struct CipherState: Sendable {
     private var key: SymmetricKey
+    private var cipher = Cipher.aesGCM
     private var counter: UInt64 = 0
     /// The key is replaced when none of these bits of the counter is set.
     private var rekeyMask = UInt64.max
 
     /// How many bytes a ciphertext is longer than its plaintext.
-    package static let tagLength = 16
+    package static let tagLength = Cipher.tagLength
 
     init(key: [UInt8]) {
         self.key = SymmetricKey(data: key)
@@ -35,13 +35,18 @@ package struct CipherState: Sendable {
         rekeyMask = messages - 1
     }
 
+    /// From the next message on another cipher, with the next key, so that no two ciphers share one. The counter goes on.
+    package mutating func change(to cipher: Cipher) throws(NoiseError) {
+        try rekey()
+        self.cipher = cipher
+    }
+
     /// REKEY (§4.2): the next key follows from this one, and this one not from the next: whoever learns a key cannot
     /// read what was sent under those before it. The counter goes on.
     private mutating func rekey() throws(NoiseError) {
+        let zeros = [UInt8](repeating: 0, count: 32)
         do {
-            var next = try AES.GCM.seal(
-                [UInt8](repeating: 0, count: 32), using: key, nonce: Self.nonce(.max)
-            ).ciphertext
+            var next = try cipher.seal(zeros, key: key, counter: .max, ad: []).ciphertext
             key = SymmetricKey(data: next)
             next.resetBytes(in: 0..<next.count)
         } catch {
@@ -57,9 +62,9 @@ package struct CipherState: Sendable {
     ) throws(NoiseError) -> [UInt8] {
         var sealed: [UInt8] = []
         sealed.reserveCapacity(plaintext.count + Self.tagLength)
-        let box = try seal(plaintext, ad)
-        sealed.append(contentsOf: box.ciphertext)
-        sealed.append(contentsOf: box.tag)
+        let (ciphertext, tag) = try seal(plaintext, ad)
+        sealed.append(contentsOf: ciphertext)
+        sealed.append(contentsOf: tag)
         return sealed
     }
 
@@ -67,10 +72,8 @@ package struct CipherState: Sendable {
     package mutating func encrypt(
         _ plaintext: [UInt8], _ body: (Span<UInt8>) -> Void
     ) throws(NoiseError) {
-        let box = try seal(plaintext, [])
-        let ciphertext = box.ciphertext
+        let (ciphertext, tag) = try seal(plaintext, [])
         body(ciphertext.span)
-        let tag = box.tag
         body(tag.span)
     }
 
@@ -91,16 +94,16 @@ package struct CipherState: Sendable {
 
     private mutating func seal(
         _ plaintext: [UInt8], _ ad: [UInt8]
-    ) throws(NoiseError) -> AES.GCM.SealedBox {
+    ) throws(NoiseError) -> (ciphertext: Data, tag: Data) {
         let nonce = try nextNonce()
-        let box: AES.GCM.SealedBox
+        let sealed: (ciphertext: Data, tag: Data)
         do {
-            box = try AES.GCM.seal(plaintext, using: key, nonce: nonce, authenticating: ad)
+            sealed = try cipher.seal(plaintext, key: key, counter: nonce, ad: ad)
         } catch {
             throw .malformed
         }
         if counter & rekeyMask == 0 { try rekey() }
-        return box
+        return sealed
     }
 
     private mutating func open(
@@ -110,10 +113,7 @@ package struct CipherState: Sendable {
         let nonce = try nextNonce()
         let plaintext: Data
         do {
-            let box = try AES.GCM.SealedBox(
-                nonce: nonce, ciphertext: ciphertext.dropLast(Self.tagLength),
-                tag: ciphertext.suffix(Self.tagLength))
-            plaintext = try AES.GCM.open(box, using: key, authenticating: ad)
+            plaintext = try cipher.open(ciphertext, key: key, counter: nonce, ad: ad)
         } catch {
             throw .notAuthentic
         }
@@ -121,21 +121,9 @@ package struct CipherState: Sendable {
         return plaintext
     }
 
-    private mutating func nextNonce() throws(NoiseError) -> AES.GCM.Nonce {
+    private mutating func nextNonce() throws(NoiseError) -> UInt64 {
         guard counter < .max else { throw .exhausted }
         defer { counter += 1 }
-        do {
-            return try Self.nonce(counter)
-        } catch {
-            throw .malformed
-        }
-    }
-
-    private static func nonce(_ counter: UInt64) throws -> AES.GCM.Nonce {
-        var bytes = [UInt8](repeating: 0, count: 12)
-        for index in 0..<8 {
-            bytes[4 + index] = UInt8(truncatingIfNeeded: counter >> (56 - 8 * index))
-        }
-        return try AES.GCM.Nonce(data: bytes)
+        return counter
     }
 }

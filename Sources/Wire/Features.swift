@@ -19,7 +19,18 @@ package struct Features: OptionSet, Sendable {
     package static let rekey = Features(rawValue: 16)
     /// TAKEN.
     package static let taken = Features(rawValue: 256)
+    /// An empty record under a cipher: the next ones are under another.
+    package static let otherCipher = Features(rawValue: 1 << 16)
+    /// Not understanding, but a wish: with this side's processor the other cipher is quicker.
+    package static let wantsOtherCipher = Features(rawValue: 1 << 17)
 
     /// What this code understands.
-    package static let ours: Features = [.moved, .keepAlive, .urgent, .freeGone, .rekey, .taken]
+    package static let ours: Features = [
+        .moved, .keepAlive, .urgent, .freeGone, .rekey, .taken, .otherCipher,
+    ]
+
+    /// What both sides of a session understand, and what one of them wishes.
+    package func agreed(with theirs: Features) -> Features {
+        intersection(theirs).union(union(theirs).intersection(.wantsOtherCipher))
+    }
 }

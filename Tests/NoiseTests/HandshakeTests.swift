@@ -121,6 +121,28 @@ private let prologue = Array("here".utf8)
         }
     }
 
+    /// ChaCha20-Poly1305 under the key that follows from 32 zeros under AES-256-GCM, by another implementation (OpenSSL).
+    @Test func `another cipher goes on with the next key and the next nonce`() throws {
+        let zeros = [UInt8](repeating: 0, count: 32)
+        var sender = CipherState(key: zeros)
+        var receiver = CipherState(key: zeros)
+        sender.rekey(every: 4)
+        receiver.rekey(every: 4)
+        let expected = [
+            2: "1e781cd73456b04f7793bbd65c711e5bd8857d09ed",
+            4: "0257e457488a437a18370b8a0fd3ba705cb71b5538",
+        ]
+        for (number, word) in ["first", "second", "third", "fourth", "fifth"].enumerated() {
+            if number == 2 {
+                try sender.change(to: .chaChaPoly)
+                try receiver.change(to: .chaChaPoly)
+            }
+            let sealed = try sender.encrypt(Array(word.utf8))
+            if let expected = expected[number] { #expect(sealed == bytes(expected)) }
+            #expect(try receiver.decrypt(sealed[...]) == Array(word.utf8))
+        }
+    }
+
     @Test func `a replayed first message gets an answer that its replayer cannot use`() throws {
         let key = TunnelKey.random()
         var initiator = HandshakeState(key: key, prologue: prologue)

@@ -2,8 +2,14 @@ import Noise
 import Posix
 import TestSupport
 import Testing
+import Wire
 
 @testable import Tunnel
+
+extension Features {
+    /// Of a side without instructions for AES.
+    fileprivate static let slow = Features.ours.union(.wantsOtherCipher)
+}
 
 /// Sessions over a cipher over memory: the host waits, the guest dials.
 private func pair(_ host: TunnelKey, _ guest: TunnelKey) -> Pair {
@@ -136,6 +142,61 @@ private func pair(_ host: TunnelKey, _ guest: TunnelKey) -> Pair {
         pair.settle()
         #expect(pair.host.end == nil && pair.guest.end == nil)
         #expect(pair.host.accepted.first?.received == bulk)
+    }
+
+    /// An old side neither understands nor wishes it.
+    @Test(
+        arguments: [
+            (.ours, .ours, false), (.slow, .ours, true), (.ours, .slow, true),
+            (.slow, .slow, true), (.slow, [.moved, .rekey], false),
+            ([.moved, .rekey], .slow, false),
+        ] as [(Features, Features, Bool)])
+    func `the other cipher is used if one side wishes it and both can`(
+        host: Features, guest: Features, isOther: Bool
+    ) throws {
+        let key = TunnelKey.random()
+        let pair = Pair(
+            host: { NoiseLink($0, key: key, part: .responder, recordsPerKey: 4) },
+            guest: { NoiseLink($0, key: key, part: .initiator, recordsPerKey: 4) },
+            features: { $0 == .host ? host : guest })
+        for end in [pair.host!, pair.guest!] { end.link.record = [] }
+        pair.start()
+        let flow = ScriptedFlow()
+        let bulk = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        flow.toSend = bulk
+        _ = try #require(pair.guest.open(flow)).markReady()
+        pair.settle()
+        #expect(pair.host.end == nil && pair.guest.end == nil)
+        #expect(pair.host.accepted.first?.received == bulk)
+        for end in [pair.host!, pair.guest!] {
+            #expect(marks(in: end.link.record ?? []) == (isOther ? 1 : 0))
+        }
+    }
+
+    /// How many empty records there are.
+    private func marks(in bytes: [UInt8]) -> Int {
+        var (at, count) = (0, 0)
+        while at + 2 <= bytes.count {
+            let length = Int(bytes[at]) << 8 | Int(bytes[at + 1])
+            if length == 0 { count += 1 }
+            at += 2 + length
+        }
+        return count
+    }
+
+    @Test func `a second change of the cipher ends the session, and so does one nobody made`() {
+        for marks in 1...2 {
+            let key = TunnelKey.random()
+            let pair = Pair(
+                host: { NoiseLink($0, key: key, part: .responder) },
+                guest: { NoiseLink($0, key: key, part: .initiator) },
+                features: { _ in marks == 1 ? .ours : .slow })
+            pair.start()
+            pair.guest.link.outgoing = [0, 0]
+            pair.guest.session.probe()
+            pair.settle()
+            #expect(pair.host.end?.reason.contains("same key") == true)
+        }
     }
 
     @Test func `one side that changes its keys alone is not understood`() throws {

@@ -179,8 +179,9 @@ final class BulkFlow {
         if !isStopped {
             failure = "the connection ended early"
         } else if ending.mark != TransferEnd.mark {
-            failure = "after \(sent) bytes sent and \(received) received, the connection ended before "
-                + "the server's count of what it has: the path lost the end of the transfer"
+            failure =
+                "after \(sent) bytes sent and \(received) received, the connection ended before the "
+                + "server's count of what it has: the path lost the end of the transfer"
         } else {
             delivered = ending.count
         }

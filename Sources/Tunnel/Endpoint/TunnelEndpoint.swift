@@ -197,13 +197,21 @@ package final class TunnelEndpoint {
                 : ProofLink(link, key: key, part: part, early: early)
         }
         let handshake = Handshake(
-            link: link, key: key, origin: origin, hello: delegate.makeHello(),
+            link: link, key: key, origin: origin, hello: makeHello(),
             clock: { loop.now },
             greeted: { [unowned self] in greeted($0, $1) },
             ended: { [unowned self] in failed($0, $1) })
         handshakes.append(handshake)
         // With a live session, the newcomer's place is decided first.
         handshake.session.start(greeting: election.live == nil)
+    }
+
+    private func makeHello() -> Hello {
+        var hello = delegate.makeHello()
+        if mode?.uri.isEncrypted == true, Cipher.quicker == .chaChaPoly {
+            hello.optionalFeatures |= Features.wantsOtherCipher.rawValue
+        }
+        return hello
     }
 
     private func origin(

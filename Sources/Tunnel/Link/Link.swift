@@ -22,7 +22,8 @@ package protocol Link: AnyObject {
     /// Starts reporting to `owner`, which owns this link.
     func attach(_ owner: any LinkOwner)
 
-    /// The peer's HELLO came, the first of what was read: the features that both sides understand.
+    /// The peer's HELLO came, the first of what was read: the features that both sides understand, and what one
+    /// of them wishes.
     func agreed(on features: Features)
 
     /// Closes the pipe for good.

@@ -290,7 +290,7 @@ package final class Session {
         }
         progress.peer = hello
         progress.hasReceivedHello = true
-        link.agreed(on: self.hello.features.intersection(hello.features))
+        link.agreed(on: self.hello.features.agreed(with: hello.features))
         outgoing.pace.isOn = hello.features.contains(.taken)
         delegates.handshake?.greeted(hello)
     }
