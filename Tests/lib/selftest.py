@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -189,6 +190,25 @@ class Events(unittest.TestCase):
     def test_a_test_without_an_end_is_a_failure(self):
         self.assertEqual(self.outcome(self.passed("a()") + [test("b()")] + self.end()),
                          ([1, 1, 0], ["failed b(): nothing was heard of its end"]))
+
+
+class CopiedBuilds(unittest.TestCase):
+    def left(self, paths):
+        """Of build folders whose manifests name these paths, those that are left."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, path in paths.items():
+                os.makedirs(os.path.join(folder, name))
+                if path is None:
+                    continue
+                with open(os.path.join(folder, name, "release.yaml"), "w", encoding="utf-8") as file:
+                    file.write(f'inputs: ["{path.replace("HERE", folder)}/.build/x.swiftmodule"]\n')
+            subprocess.run(["bash", "-c", f". {HERE.parent.parent}/vm/lib/host/common.sh; top={folder}; forget_copied_builds"],
+                           check=True, stdout=subprocess.DEVNULL)
+            return sorted(os.listdir(folder))
+
+    def test_only_folders_of_another_place_are_removed(self):
+        self.assertEqual(self.left({".build": "HERE", ".build-static": "/elsewhere", ".build-x": None, "docs": "/elsewhere"}),
+                         [".build", ".build-x", "docs"])
 
 
 if __name__ == "__main__":

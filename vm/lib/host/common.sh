@@ -49,6 +49,19 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
+# Swift's build folders hold absolute paths. One that came along with a copy of the checkout ends a build with
+# "missing required module 'SwiftShims'".
+forget_copied_builds() {
+    local folder real
+    real=$(cd "$top" && pwd -P)
+    for folder in "$top"/.build*; do
+        grep -qsF -e "$top/.build" -e "$real/.build" "$folder"/*.yaml && continue
+        ls "$folder"/*.yaml >/dev/null 2>&1 || continue
+        say "$folder was copied from another place, and cannot be used here: building anew"
+        rm -rf "$folder"
+    done
+}
+
 # A TCP port of loopback that nobody uses now.
 free_port() {
     python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'

@@ -8,6 +8,7 @@ build_static() { # PRODUCT
     command -v swift >/dev/null || fail "a Swift 6.3 toolchain must be on the PATH (swift.org/install)"
     install_packages libuv1-dev pkg-config binutils
 
+    forget_copied_builds
     # Debian calls the static library libuv_a.a; the linker looks for libuv.a.
     mkdir -p "$static_build/lib"
     ln -sf "$(pkg-config --variable=libdir libuv)/libuv_a.a" "$static_build/lib/libuv.a"
