@@ -19,6 +19,12 @@ package enum Explanation {
         return blocks.joined(separator: "\n\n")
     }
 
+    /// The block of one listener, and what holds for all ports.
+    package static func text(of row: PortSnapshot, outlook: Outlook) -> String {
+        [block(row, outlook).text, general(outlook)].compactMap { $0 }
+            .joined(separator: "\n\n")
+    }
+
     /// The listeners that it is about, by direction, port and address.
     package static func rows(_ question: PortQuestion, _ ports: [PortSnapshot]) -> [PortSnapshot] {
         let rows = ports.filter { row in
