@@ -3,7 +3,6 @@ internal import Control
 internal import Live
 internal import Posix
 internal import Reports
-internal import Settings
 internal import TwinportModel
 
 /// `twinport top`.
@@ -44,11 +43,7 @@ struct TopCommand: ParsableCommand {
         var options = TopOptions(
             try control.client, interval: UInt64(interval * 1_000),
             state: TopState(order: order, filter: filter)
-        ) { status in
-            var outlook = Outlook(status, defaultSettings: Places.settings)
-            outlook.lines = SettingsLines(SettingsPlaces.lines(status.settingsPath))
-            return outlook
-        }
+        ) { .withFile($0) }
         options.count = count
         options.isColoured = Terminal.usesColour
         options.hasScreen = Terminal.hasScreen
