@@ -110,7 +110,10 @@ let package = Package(
                 "Control", "EventLoop", "Posix", "ProgramSupport", "Reports", "Sockets",
                 "TwinportModel",
             ] + nio,
-            swiftSettings: strict),
+            resources: [
+                .embedInCode("Resources/page.html"), .embedInCode("Resources/page.css"),
+                .embedInCode("Resources/page.js"),
+            ], swiftSettings: strict),
 
         // What belongs to a process around its node, and the command lines.
         library(
