@@ -68,6 +68,13 @@ import Testing
         #expect(!again.contains("\u{1b}[32m"))
     }
 
+    @Test func `a row under the cursor is shown in reverse to its end`() {
+        var line = ScreenLine([("a", .good), (" ", .plain), ("0", .faint)])
+        #expect(line.escaped(9, isColoured: false) == "a \u{1b}[2m0\u{1b}[0m")
+        line.isReversed = true
+        #expect(line.escaped(6, isColoured: true) == "\u{1b}[7ma 0   \u{1b}[0m")
+    }
+
     private let columns = [
         ScreenColumn(title: "A", least: 3, most: 10, rank: 0),
         ScreenColumn(title: "B", least: 5, most: 20, rank: nil),

@@ -51,7 +51,8 @@ struct ScreenLine: Equatable {
         for part in parts where rest > 0 {
             let cut = ScreenText.prefix(part.text, rest)
             rest -= ScreenText.width(cut)
-            text += Self.styled(cut, part.style, isColoured && !isReversed)
+            // A style's end would end the reverse, too.
+            text += isReversed ? cut : Self.styled(cut, part.style, isColoured)
         }
         guard isReversed else { return text }
         return "\u{1b}[7m" + text + String(repeating: " ", count: max(0, rest)) + "\u{1b}[0m"
