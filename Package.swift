@@ -103,6 +103,18 @@ let package = Package(
         library("Control", ["Posix", "Reports", "Sockets", "TwinportModel"] + nio),
         library("AgentControl", ["EventLoop", "Posix", "Reports", "Sockets"]),
 
+        // What people watch: a terminal's whole screen, and a page for browsers.
+        .target(
+            name: "Live",
+            dependencies: [
+                "Control", "EventLoop", "Posix", "ProgramSupport", "Reports", "Sockets",
+                "TwinportModel",
+            ] + nio,
+            resources: [
+                .embedInCode("Resources/page.html"), .embedInCode("Resources/page.css"),
+                .embedInCode("Resources/page.js"),
+            ], swiftSettings: strict),
+
         // What belongs to a process around its node, and the command lines.
         library(
             "HostHelper",
@@ -119,8 +131,9 @@ let package = Package(
         .executableTarget(
             name: "twinport",
             dependencies: [
-                "Control", "HostHelper", "Listeners", "Noise", "Posix", "ProgramSupport", "Reports",
-                "Settings", "TwinportKit", "TwinportModel", argumentParser, logging,
+                "Control", "EventLoop", "HostHelper", "Listeners", "Live", "Noise", "Posix",
+                "ProgramSupport", "Reports", "Settings", "TwinportKit", "TwinportModel",
+                argumentParser, logging,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -160,6 +173,7 @@ let package = Package(
             ]),
         tests("NoiseTests", ["Noise"]),
         tests("TwinportKitTests", ["EventLoop", "TwinportKit", "TwinportModel", logging]),
+        tests("LiveTests", ["Live", "Reports", "TwinportModel"]),
         tests("SettingsTests", ["TwinportModel", "Settings", "TestSupport"]),
         tests("ReportsTests", ["Reports", "Settings", "TwinportModel"]),
         tests("ControlTests", ["Control", "EventLoop", "Reports", "TestSupport", "TwinportModel"]),

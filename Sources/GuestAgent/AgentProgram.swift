@@ -67,6 +67,9 @@ package struct AgentOptions: Sendable {
 
 /// The guest's program.
 package enum AgentProgram {
+    private static let trustRemedy =
+        "; if that is the helper's user, start the agent with --host-user and that number"
+
     /// Runs until SIGTERM or SIGINT.
     ///
     /// - Throws: `NodeError`, `SystemError` when the kernel refuses a loop.
@@ -78,6 +81,7 @@ package enum AgentProgram {
             program: options.version, log: log)
         configuration.hints = options.hints
         configuration.trustedUsers = options.hostUsers
+        configuration.trustRemedy = trustRemedy
         configuration.finder = options.finder
         log.watch(options.finder)
         let node = Node(configuration)

@@ -80,7 +80,10 @@ package struct TunnelKey: Equatable, Sendable {
             try SystemFiles.createWhole(path, text)
         } catch {
             throw FileError(
-                description: "\(path) cannot be made: \(SystemError.text(of: error.code))")
+                description: error.isOccupied
+                    ? "\(path) is there already, and is left alone: another key would end the tunnel that has this one. "
+                        + "Name a new file, or remove that one first"
+                    : "\(path) cannot be made: \(SystemError.text(of: error.code))")
         }
     }
 

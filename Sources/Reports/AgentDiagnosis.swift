@@ -55,9 +55,10 @@ extension Diagnosis {
         guard let host = status.host else {
             return Finding(
                 "tunnel", .problem, "\(status.tunnel): \(status.sessionError ?? "down")",
-                fix:
-                    "see \"twinport doctor\" on the desktop: the helper must run, at that address and "
-                    + "with the same key")
+                fix: TunnelAdvice.isAboutKey(status.sessionError)
+                    ? TunnelAdvice.sameKey
+                    : "see \"twinport doctor\" on the desktop: the helper must run, at that address and "
+                        + "with the same key")
         }
         return Finding(
             "tunnel", .ok,

@@ -95,7 +95,9 @@ extension Diagnosis {
         guard let guest = status.guest else {
             return Finding(
                 "guest", .problem, status.sessionError ?? "none is connected",
-                fix: "run twinport-agent in the guest, with the tunnel's address and key")
+                fix: TunnelAdvice.isAboutKey(status.sessionError)
+                    ? TunnelAdvice.sameKey
+                    : "run twinport-agent in the guest, with the tunnel's address and key")
         }
         return Finding(
             "guest", .ok, "\(guest.hostname) is connected, \(guest.os) \(guest.kernel)")
@@ -215,6 +217,14 @@ extension Diagnosis {
                 name, .problem, "without a mirror: \(list(failed))",
                 fix: "\(facts.program) explain \(first.listener.port)/\(first.kind.name)")
         }
+        let offered = facts.ports.filter {
+            $0.direction == .guestToHost && $0.kind.transport != nil
+        }
+        if let first = offered.first, offered.allSatisfy(isLeftOut) {
+            return Finding(
+                name, .note, "the settings leave out all of the guest's: \(list(offered))",
+                fix: "\(facts.program) explain \(first.listener.port)/\(first.kind.name)")
+        }
         let waiting = facts.ports.filter {
             if case .needsOwner = $0.reason { true } else { false }
         }
@@ -224,6 +234,15 @@ extension Diagnosis {
             fix:
                 "run that side's program as root, which may see processes; or: \(facts.program) explain "
                 + "\(first.listener.port)/\(first.kind.name)")
+    }
+
+    /// Whether a list or a direction's switch leaves it out; the switch of all is told on a line of its own.
+    private static func isLeftOut(_ port: PortSnapshot) -> Bool {
+        switch port.state {
+        case .ignored: port.reason != .foreignMirror
+        case .disabled: !port.reason.text.hasPrefix("hostNetworking")
+        default: false
+        }
     }
 
     static func loops(_ facts: DoctorFacts) -> Finding {

@@ -19,6 +19,12 @@ package enum Explanation {
         return blocks.joined(separator: "\n\n")
     }
 
+    /// The block of one listener, and what holds for all ports.
+    package static func text(of row: PortSnapshot, outlook: Outlook) -> String {
+        [block(row, outlook).text, general(outlook)].compactMap { $0 }
+            .joined(separator: "\n\n")
+    }
+
     /// The listeners that it is about, by direction, port and address.
     package static func rows(_ question: PortQuestion, _ ports: [PortSnapshot]) -> [PortSnapshot] {
         let rows = ports.filter { row in
@@ -42,11 +48,19 @@ package enum Explanation {
     }
 
     private static func nothing(_ question: PortQuestion, _ outlook: Outlook) -> String {
-        "Nothing that Twinport knows of listens on port \(question.text), in the guest or on the host."
-            + (outlook.session == .up
-                ? " If a program should, see with \"ss -ltnu\" on its machine whether it does; "
-                    + "a TCP socket that is only bound does not."
-                : "")
+        let look =
+            " If a program should, see with \"ss -ltnu\" on its machine whether it does; "
+            + "a TCP socket that is only bound does not."
+        if outlook.role == .guest {
+            return "Nothing that the agent knows of listens on port \(question.text) in the guest"
+                + (outlook.session == .up
+                    ? ", and the host tells of no listener there. It does not tell of those that its settings keep "
+                        + "from the guest: \"twinport explain \(question.text)\" on the host does.\(look)"
+                    : ".")
+        }
+        return
+            "Nothing that Twinport knows of listens on port \(question.text), in the guest or on the host."
+            + (outlook.session == .up ? look : "")
     }
 
     private static func general(_ outlook: Outlook) -> String? {
@@ -60,6 +74,10 @@ package enum Explanation {
                 "Host networking is off: \"\(outlook.enableCommand)\" switches it on, or says why it cannot."
         }
         if outlook.session == .down {
+            if let trouble = outlook.sessionError, TunnelAdvice.isAboutKey(trouble) {
+                return "The tunnel to \(name(outlook.role.peer)) is down: \(trouble).\n"
+                    + "  Fix: \(TunnelAdvice.sameKey)."
+            }
             let other = outlook.role == .host ? "twinport-agent" : "\"twinport host\""
             return "The tunnel to \(name(outlook.role.peer)) is down"
                 + (outlook.sessionError.map { " (\($0))" } ?? "")
@@ -78,7 +96,8 @@ package enum Explanation {
         if let clients = outlook.clients.flatMap({ ClientAdvice.text(row, $0) }) {
             block.also.append(clients)
         }
-        if let rule = RuleAdvice.deciding(row) { block.also.append(rule) }
+        if let rule = RuleAdvice.deciding(row, outlook.rule(for: row)) { block.also.append(rule) }
+        if let elsewhere = RuleAdvice.elsewhere(row, outlook) { block.also.append(elsewhere) }
         if let remedy = RuleAdvice.remedy(for: row) {
             block.fix += block.fix.isEmpty ? remedy : " \(remedy)"
         }
@@ -98,7 +117,9 @@ package enum Explanation {
         case .pending: return pending(row, there)
         case .conflict: return conflict(row.reason, there)
         case .denied:
-            return .notMirrored("\(there) does not permit it. \(capitalised(row.reason.text)).")
+            return .notMirrored(
+                "\(there) does not permit it. \(capitalised(row.reason.text)).",
+                fix: LeftOut.permitting(row))
         case .unavailable:
             let why = row.reason == .none ? "its address does not exist" : row.reason.text
             return .notMirrored("\(why) (\(there)).")

@@ -11,7 +11,9 @@ enum LeftOut {
         case .foreignMirror:
             return ExplanationBlock(
                 "is left out.",
-                why: "it is a mirror of another Twinport, and mirrors are not mirrored onward.")
+                why:
+                    "it is a mirror of another Twinport, and mirrors are not mirrored onward; or it is the page "
+                    + "of \"twinport page\", which is for this machine alone.")
         case .rule(let ports): return listed(ports, row, lines)
         case .ruleNumber(let number, let direction):
             let name = row.rule?.text ?? "rule \(number)"
@@ -80,6 +82,21 @@ enum LeftOut {
         let key = String(words[..<space])
         return .notMirrored(
             "\(words)\(lines.place(of: key)).", fix: "set \(key) to true in the settings.")
+    }
+
+    /// What lets a mirror have its port.
+    static func permitting(_ row: PortSnapshot) -> String {
+        guard case .needsPrivilege(let port) = row.reason else {
+            return
+                "see the log of \(row.direction == .guestToHost ? "the helper" : "the agent") for what the "
+                + "system said."
+        }
+        let permit =
+            "\"sudo sysctl net.ipv4.ip_unprivileged_port_start=\(port)\" \(row.direction == .guestToHost ? "on the host" : "in the guest"), "
+            + "or CAP_NET_BIND_SERVICE for \(row.direction == .guestToHost ? "the helper" : "the agent")"
+        guard row.direction == .guestToHost, port <= Port.max - 8_000 else { return "\(permit)." }
+        return "\(permit); or let the mirror be elsewhere: add to guestToHost.rules: "
+            + "- { match: \(self.port(row)), host: \(8_000 + port) }"
     }
 
     private static func port(_ row: PortSnapshot) -> String {

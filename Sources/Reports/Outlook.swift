@@ -12,6 +12,9 @@ package struct Outlook: Equatable, Sendable {
     package var settingsError: String?
     /// Where in the settings file things stand, as far as it can be read.
     package var lines = SettingsLines()
+    /// What the settings say of single listeners, and of wildcards, as far as the file can be read.
+    package var rules: [Direction: [MirrorRule]] = [:]
+    package var bind: WildcardBind?
     /// Whether there is a session with the other machine.
     package var session: SessionState
     /// Why there is none.
@@ -45,6 +48,14 @@ package struct Outlook: Equatable, Sendable {
         tunnelWarning = status.tunnelWarning
         session = status.session
         sessionError = status.sessionError
+    }
+
+    /// The rule that decides about a listener, unless the file was changed since.
+    func rule(for row: PortSnapshot) -> MirrorRule? {
+        guard let place = row.rule else { return nil }
+        return rules[row.direction]?.first {
+            $0.place.number == place.number && $0.place.line == place.line
+        }
     }
 
     /// What `ports` says when there are none.

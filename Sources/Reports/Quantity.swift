@@ -1,6 +1,7 @@
 /// Numbers for people.
-enum Quantity {
-    static func bytes(_ count: UInt64) -> String {
+package enum Quantity {
+    /// A number of bytes, in five characters at most.
+    package static func bytes(_ count: UInt64) -> String {
         if count < 1_024 { return "\(count)B" }
         var value = Double(count) / 1_024
         for unit in ["K", "M", "G"] {
@@ -15,7 +16,8 @@ enum Quantity {
         return tenths >= 100 ? "\(tenths / 10)" : "\(tenths / 10).\(tenths % 10)"
     }
 
-    static func time(_ seconds: Int) -> String {
+    /// A time, in its two largest units.
+    package static func time(_ seconds: Int) -> String {
         switch seconds {
         case ..<60: "\(seconds)s"
         case ..<3_600: "\(seconds / 60)m\(seconds % 60)s"

@@ -3,9 +3,56 @@ internal import TwinportModel
 /// What `explain` says of the rules that the settings have, or could have, for a listener.
 enum RuleAdvice {
     /// Which rule decides about it, where the reason is not that rule; nil: none does.
-    static func deciding(_ row: PortSnapshot) -> String? {
-        guard let rule = row.rule, row.state != .ignored else { return nil }
-        return "\(capitalised(rule.text)) of \(row.direction.rulesKey) decides about it."
+    static func deciding(_ row: PortSnapshot, _ rule: MirrorRule? = nil) -> String? {
+        guard let place = row.rule, row.state != .ignored else { return nil }
+        let words = rule.map(words) ?? []
+        return "\(capitalised(place.text)) of \(row.direction.rulesKey) decides about it"
+            + (words.isEmpty ? "." : ": \(words.joined(separator: "; ")).")
+    }
+
+    /// What a rule says, and what that does.
+    private static func words(_ rule: MirrorRule) -> [String] {
+        var words: [String] = []
+        if rule.isIgnored == false { words.append("ignore: false (no list leaves it out)") }
+        if let bind = rule.bind { words.append("bind: \(bind.text)") }
+        if let target = rule.target { words.append("host: \(target.text)") }
+        if rule.takesNextPort {
+            words.append(
+                "onConflict: next (where its port is taken, the mirror takes the next free one)")
+        }
+        if rule.sendsProxyHeader {
+            words.append(
+                "proxyProtocol: 2 (each connection begins with a header that names the client, which the server must "
+                    + "expect)")
+        }
+        return words
+    }
+
+    /// Why a mirror is not where its listener is; nil: it is, or the reason says it.
+    static func elsewhere(_ row: PortSnapshot, _ outlook: Outlook) -> String? {
+        guard row.direction == .guestToHost, let place = row.mirrors.first else { return nil }
+        let rule = outlook.rule(for: row)
+        if place.port != row.listener.port {
+            let wanted = rule?.target?.port(for: row.listener.port, of: rule?.match.ports)
+            if place.port != wanted ?? row.listener.port, row.rule?.takesNextPort == true {
+                return
+                    "It is not at port \(wanted ?? row.listener.port) because that one was taken: onConflict is next."
+            }
+            return rule?.target.map { "It is at that port because the rule says host: \($0.text)." }
+        }
+        guard row.listener.address.isWildcard, row.mirrors.allSatisfy({ $0.address.isLoopback })
+        else { return nil }
+        if case .word(let bind)? = rule?.bind { return onLoopback("the rule's bind", bind) }
+        return outlook.bind.flatMap { onLoopback("guestToHost.bind", $0) }
+    }
+
+    private static func onLoopback(_ key: String, _ bind: WildcardBind) -> String? {
+        let start = "It is on loopback, so other machines do not reach it, because \(key) is"
+        switch bind {
+        case .loopback: return "\(start) loopback."
+        case .auto: return "\(start) auto and the listener is in no container; same would let them."
+        case .same: return nil
+        }
     }
 
     /// What would mend a conflict. A new first line would take from the rule that decides what else it says.

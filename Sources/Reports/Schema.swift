@@ -10,6 +10,10 @@ package enum Schema: String, CaseIterable, Sendable {
     case status
     /// The data of one event of `GET /v1/events`.
     case events
+    /// `explain --json` of both programs.
+    case explain
+    /// `doctor --json` of both programs.
+    case doctor
 
     /// The schema's text, JSON in one line.
     package var text: String {
@@ -19,6 +23,8 @@ package enum Schema: String, CaseIterable, Sendable {
             case .flows: .array(.flow)
             case .status: .status
             case .events: .choice(Shape.events)
+            case .explain: .explanation
+            case .doctor: .diagnosis
             }
         return #"{"$schema":"https://json-schema.org/draft/2020-12/schema","title":"twinport "#
             + "\(rawValue)\",\(shape.members)}"
@@ -102,6 +108,21 @@ extension Shape {
         "uptimeSeconds": .integer, "sessionSeconds": .nullable(.integer),
         "states": .map(.integer), "flows": .integer, "rssBytes": .integer,
         "openDescriptors": .integer, "counters": .map(.integer),
+    ])
+
+    static let explanation = Shape.object([
+        "port": .integer,
+        "protocol": .nullable(.words(TransportProtocol.allCases.map(\.name))),
+        "mirrored": .boolean, "text": .string, "listeners": .array(port),
+    ])
+
+    static let diagnosis = Shape.object([
+        "healthy": .boolean,
+        "findings": .array(
+            .object([
+                "check": .string, "result": .words(["ok", "problem", "note"]), "text": .string,
+                "fix": .nullable(.string),
+            ])),
     ])
 
     /// One for each kind.

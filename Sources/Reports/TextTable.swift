@@ -29,13 +29,17 @@ struct TableFit {
 
     /// The width of each column; nil for one that is left out.
     ///
-    /// - Parameter natural: How wide each would be.
-    func widths(_ natural: [Int]) -> [Int?] {
+    /// - Parameters:
+    ///   - natural: How wide each would be.
+    ///   - empty: Columns in which no row has anything: they go first.
+    func widths(_ natural: [Int], empty: Set<Int> = []) -> [Int?] {
         guard let width else { return natural }
         let whole = natural.reduce(-Self.gap) { $0 + $1 + Self.gap }
         if whole <= width { return natural }
         let narrow = natural.enumerated().map { min($1, least[$0] ?? $1) }
-        var kept = Set(natural.indices).subtracting(below)
+        var kept = Set(natural.indices).subtracting(empty)
+        let wide = kept.reduce(-Self.gap) { $0 + natural[$1] + Self.gap }
+        if wide > width { kept.subtract(below) }
         func spare() -> Int {
             width - kept.reduce(-Self.gap) { $0 + narrow[$1] + Self.gap }
         }
@@ -129,13 +133,19 @@ struct TextTable {
         _ fit: TableFit = TableFit(),
         decorate: (String, Int, Int) -> String = { cell, _, _ in cell }
     ) -> String {
+        let empty = Set(
+            rows[0].indices.filter { column in
+                rows.count > 1 && rows.dropFirst().allSatisfy { ["", "-"].contains($0[column]) }
+            })
         let widths = fit.widths(
-            rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 })
+            rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 },
+            empty: empty)
         var lines = rows.enumerated().flatMap { index, row in
             [line(row, widths, fit) { decorate($0, index, $1) }]
                 + (index == 0 ? [] : fit.rest(of: row, widths))
         }
-        let missing = fit.missing(widths).map { rows[0][$0] }.joined(separator: ", ")
+        let missing = fit.missing(widths).filter { !empty.contains($0) }.map { rows[0][$0] }
+            .joined(separator: ", ")
         lines += fit.footnote(missing)
         return lines.joined(separator: "\n")
     }

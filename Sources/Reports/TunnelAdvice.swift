@@ -2,6 +2,17 @@ package import TwinportModel
 
 /// What a tunnel without a key leaves open. Pure.
 package enum TunnelAdvice {
+    /// Whether a tunnel's trouble is that its ends do not have the same key. The words are `LinkError`'s.
+    static func isAboutKey(_ trouble: String?) -> Bool {
+        guard let trouble else { return false }
+        return ["same key", "same one (tunnel.key", "another key"].contains { trouble.contains($0) }
+    }
+
+    /// What to do about that.
+    static let sameKey =
+        "give both ends the same key: copy the file that tunnel.key names in the host's settings into the guest, "
+        + "and name it with --key or TWINPORT_KEY there"
+
     /// Who can pass for the other end without a key; nil with one, or where nobody can.
     ///
     /// - Parameter role: The machine of the program that reports.

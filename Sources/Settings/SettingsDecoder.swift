@@ -67,30 +67,14 @@ enum SettingsDecoder {
         }
         guard let address = members["listen"] ?? members["connect"] else { return (nil, key) }
         let uri = try uri(address)
-        if let problem = dead(uri, isDialled: members["listen"] == nil) {
-            throw address.fail(problem)
-        }
+        let mode = members["listen"] == nil ? TunnelMode.connect(uri) : .listen(uri)
+        if let problem = mode.obstacle(on: .host) { throw address.fail(problem) }
         if case .tcp = uri, key == nil {
             throw address.fail(
                 "a tcp:// tunnel is encrypted and needs tunnel.key, the path of a key file that "
                     + "\"twinport key new PATH\" makes")
         }
-        return (members["listen"] == nil ? .connect(uri) : .listen(uri), key)
-    }
-
-    /// Why nothing can ever be at an address; nil: something can.
-    private static func dead(_ uri: TunnelURI, isDialled: Bool) -> String? {
-        switch uri {
-        case .tcp(let place) where place.address.isMulticastOrBroadcast:
-            "\(place.address) is no address of one machine, and a tunnel has two ends; expected the address of an "
-                + "interface, as tcp://192.168.1.5:7070"
-        case .tcp(let place) where isDialled && place.address.isWildcard:
-            "\(place.address) is all addresses of a machine, which can be listened at and not dialled; expected the "
-                + "guest's address"
-        case .vsock(nil, let port) where isDialled:
-            "any is who may call, and cannot be dialled; expected the guest's number, as vsock://3:\(port)"
-        default: nil
-        }
+        return (mode, key)
     }
 
     private static func path(_ node: NodeReader) throws(SettingsError) -> String {

@@ -15,14 +15,49 @@ package enum SettingsWarnings {
             (Direction.guestToHost, settings.guestToHost.rules),
             (.hostToGuest, settings.hostToGuest.rules),
         ]
-        return lists.flatMap { direction, rules in
-            rules.flatMap { rule in
-                problems(rule, addresses).map { key, problem in
-                    let path = "\(direction.rulesKey)[\(rule.place.number - 1)].\(key)"
-                    return "\(file):\(rule.place.line): warning: \(path): \(problem)"
+        return switches(settings, file)
+            + lists.flatMap { direction, rules in
+                rules.enumerated().flatMap { index, rule in
+                    (problems(rule, addresses) + shadowed(rule, by: rules[..<index])).map {
+                        key, problem in
+                        let path = "\(direction.rulesKey)[\(rule.place.number - 1)].\(key)"
+                        return "\(file):\(rule.place.line): warning: \(path): \(problem)"
+                    }
                 }
             }
+    }
+
+    /// What is switched off, and everything that says nothing then.
+    private static func switches(_ settings: Settings, _ file: String) -> [String] {
+        guard settings.isEnabled else {
+            return [
+                "\(file): warning: hostNetworking.enabled is false, so nothing is mirrored; \"twinport enable\" switches "
+                    + "it on"
+            ]
         }
+        let sections = [
+            (Direction.guestToHost, settings.guestToHost.isEnabled, settings.guestToHost.rules),
+            (.hostToGuest, settings.hostToGuest.isEnabled, settings.hostToGuest.rules),
+        ]
+        return sections.compactMap { direction, isEnabled, rules in
+            guard !isEnabled, !rules.isEmpty else { return nil }
+            return
+                "\(file): warning: \(direction.settingsKey).enabled is false, so its rules say nothing"
+        }
+    }
+
+    /// The first rule that decides about all that a rule is about.
+    private static func shadowed(
+        _ rule: MirrorRule, by earlier: ArraySlice<MirrorRule>
+    ) -> [(key: String, problem: String)] {
+        guard let first = earlier.first(where: { $0.match.covers(rule.match) }) else { return [] }
+        return [
+            (
+                "match",
+                "\(first.place.text) is about all of these, and comes first, so this rule never decides; put it in front, "
+                    + "or delete it"
+            )
+        ]
     }
 
     private static func problems(

@@ -37,4 +37,10 @@ extension Socket {
         _ = close(descriptor)
         return socket
     }
+
+    /// A second descriptor of the socket, for a library that owns its own. Close-on-exec.
+    package borrowing func duplicate() throws(SystemError) -> Int32 {
+        let raw = descriptor
+        return try retrying("fcntl") { fcntl(raw, F_DUPFD_CLOEXEC, 0) }
+    }
 }

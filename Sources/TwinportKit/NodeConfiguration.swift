@@ -45,6 +45,8 @@ public struct NodeConfiguration: Sendable {
     public var reservedDescriptors: Int32 = 64
     /// The users who may be at the other end of a Unix socket, beside root and this process's own.
     public var trustedUsers: Set<UInt32> = []
+    /// What the program has that would add a user to these; said beside a refusal.
+    package var trustRemedy = ""
     /// What the kernel was asked to tell of listeners; nil: the node asks when it starts.
     public var hints: KernelHints?
     /// The process that looks into others, of programs that may not; nil: the node's own thread does.

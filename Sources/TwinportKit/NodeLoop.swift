@@ -256,6 +256,7 @@ final class NodeLoop {
         }
         var admission = Admission()
         admission.users.formUnion(configuration.trustedUsers)
+        admission.remedy = configuration.trustRemedy
         let endpoint = TunnelEndpoint(
             loop: loop, mode: mode, key: key, admission: admission, delegate: self)
         do {

@@ -58,6 +58,25 @@ public struct RuleMatch: Hashable, Sendable {
     /// Whether it names ports, and not all of them.
     package var namesPorts: Bool { ports.map { $0.ports != 1...65_535 } ?? false }
 
+    /// Whether every listener that `other` is about is one of this.
+    package func covers(_ other: RuleMatch) -> Bool {
+        func isNamed(_ mine: String?, _ theirs: String?) -> Bool {
+            guard let mine else { return true }
+            guard let theirs else { return false }
+            let isOneName = !theirs.contains { $0 == "*" || $0 == "?" }
+            return mine == theirs || mine.allSatisfy { $0 == "*" }
+                || (isOneName && Glob(mine).matches(theirs))
+        }
+        let all = PortRule(transport: nil, ports: 1...65_535)
+        let (mine, theirs) = (ports ?? all, other.ports ?? all)
+        return (mine.transport == nil || mine.transport == theirs.transport)
+            && mine.ports.lowerBound <= theirs.ports.lowerBound
+            && mine.ports.upperBound >= theirs.ports.upperBound
+            && (address == nil || address?.unmapped == other.address?.unmapped)
+            && (uid == nil || uid == other.uid) && isNamed(container, other.container)
+            && isNamed(process, other.process)
+    }
+
     /// What is known of whether a listener is meant.
     package enum Answer: Sendable {
         case yes

@@ -19,7 +19,8 @@ struct TwinportAgent: ParsableCommand {
             listeners are wanted. The desktop runs "twinport host". The subcommands ask a running \
             agent.
 
-            Exit codes: 0 done, 1 failed, or no agent answers, 2 wrong usage.
+            Exit codes: 0 done, 1 failed, or no agent answers, 2 wrong usage, 4 the port of "explain" is not \
+            mirrored.
             """,
         version: Twinport.version,
         subcommands: [
@@ -128,14 +129,19 @@ struct TwinportAgent: ParsableCommand {
     private func mode() throws -> TunnelMode {
         let dial = connect ?? (listen == nil ? ThisProcess.environment("TWINPORT_CONNECT") : nil)
         switch (dial, listen) {
-        case (let dial?, nil): return .connect(try uri(dial))
-        case (nil, let listen?): return .listen(try uri(listen))
+        case (let dial?, nil): return try checked(.connect(try uri(dial)))
+        case (nil, let listen?): return try checked(.listen(try uri(listen)))
         case (nil, nil):
             throw UsageProblem(
                 "where is the host? Give --connect or --listen with an address, as "
                     + "--connect vsock://2:1024, or set TWINPORT_CONNECT")
         default: throw UsageProblem("--connect and --listen exclude each other")
         }
+    }
+
+    private func checked(_ mode: TunnelMode) throws -> TunnelMode {
+        if let problem = mode.obstacle(on: .guest) { throw UsageProblem("\(mode.uri): \(problem)") }
+        return mode
     }
 
     private func tunnelKey() throws -> TunnelKey? {

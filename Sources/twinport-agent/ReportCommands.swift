@@ -60,7 +60,10 @@ struct PortsCommand: ParsableCommand {
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
-        abstract: "Say what is up with one port, which mirror holds it, and what to do.")
+        abstract: "Say what is up with one port, which mirror holds it, and what to do.",
+        discussion: """
+            Exit codes beside the usual ones: 0 a listener on the port is mirrored, 4 none is.
+            """)
 
     @Argument(help: "The port, as 80, 80/tcp, 53/udp, :80 or 127.0.0.1:80.") var port: String
     @OptionGroup var control: ControlOption
@@ -70,7 +73,11 @@ struct ExplainCommand: ParsableCommand {
         guard let question = PortQuestion(port) else {
             throw UsageProblem(PortQuestion.problem(with: port))
         }
-        try control.show(.explain(question, json: json))
+        // An agent of any version says in JSON whether it is mirrored.
+        let client = AgentClient(path: try control.path())
+        let report = try client.ask(.explain(question, json: true))
+        print(json ? report : try client.ask(.explain(question, json: false)))
+        if !report.contains("\"mirrored\":true") { ThisProcess.end(4) }
     }
 }
 

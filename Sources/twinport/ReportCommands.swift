@@ -51,10 +51,8 @@ struct ExplainCommand: ParsableCommand {
             throw Problem(usage: PortQuestion.problem(with: port))
         }
         let status = try control.client.status()
-        var outlook = Outlook(status, defaultSettings: Places.settings)
-        outlook.lines = SettingsLines(SettingsPlaces.lines(status.settingsPath))
         let report = ExplainReport(
-            question, ports: try control.client.ports(), outlook: outlook)
+            question, ports: try control.client.ports(), outlook: .withFile(status))
         print(json ? try JSONText.text(report) : report.text)
         if !report.mirrored { throw ExitCode(4) }
     }

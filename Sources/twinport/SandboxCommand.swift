@@ -2,11 +2,10 @@ internal import ArgumentParser
 internal import Posix
 
 /// `twinport sandbox`: enters the sandbox the helper and the agent run in, tries to get out, and says how that
-/// went. Not in the help: it is for reports and for the tests.
+/// went.
 struct SandboxCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "sandbox", abstract: "Show what the sandbox forbids on this machine.",
-        shouldDisplay: false)
+        commandName: "sandbox", abstract: "Show what the sandbox forbids on this machine.")
 
     @Flag(help: "Try without it, to compare.")
     var noSandbox = false

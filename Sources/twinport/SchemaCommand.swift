@@ -12,7 +12,8 @@ struct SchemaCommand: ParsableCommand {
             folder of the settings file.
             """)
 
-    @Argument(help: "Of what: ports, flows, status, events (of one event) or settings.")
+    @Argument(
+        help: "Of what: ports, flows, status, events (of one event), explain, doctor or settings.")
     var name: String
 
     func run() throws {

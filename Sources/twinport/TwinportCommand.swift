@@ -22,7 +22,8 @@ struct TwinportCommand: ParsableCommand {
         version: Twinport.version,
         subcommands: [
             HostCommand.self, StatusCommand.self, PortsCommand.self, FlowsCommand.self,
-            ExplainCommand.self, EventsCommand.self, MetricsCommand.self, DoctorCommand.self,
+            ExplainCommand.self, TopCommand.self, PageCommand.self,
+            EventsCommand.self, MetricsCommand.self, DoctorCommand.self,
             SchemaCommand.self, EnableCommand.self, DisableCommand.self, SettingsCommand.self,
             KeyCommand.self, SandboxCommand.self,
         ])

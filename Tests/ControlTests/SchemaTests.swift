@@ -41,6 +41,19 @@ import TwinportModel
         #expect(Set(kinds.map(\.name)).count == 9)
     }
 
+    @Test func `explain and doctor are as their schemas say`() throws {
+        let port = PortSnapshot(
+            direction: .guestToHost, kind: .tcp, listener: Endpoint(.anyV4, 80), state: .active)
+        for text in ["80", "80/tcp", "81"] {
+            let report = ExplainReport(
+                PortQuestion(text)!, ports: [port], outlook: Outlook(StatusReport()))
+            #expect(try faults(report, .explain) == [])
+        }
+        #expect(try faults(Diagnosis(DoctorFacts()), .doctor) == [])
+        let agent = AgentFacts(status: AgentStatus(), ports: [port], version: "1")
+        #expect(try faults(Diagnosis(agent), .doctor) == [])
+    }
+
     @Test func `the check finds what is missing, not documented or of another type`() throws {
         let schema = Schema.events.text
         for json in [

@@ -40,7 +40,9 @@ extension EndToEnd {
                 #expect(try lab.explain("5432").hasPrefix(same))
                 #expect(try lab.agentSays(["explain", "5432/tcp"]).output == explained.output)
                 let udp = try lab.agentSays(["explain", "5432/udp"])
-                #expect(udp.code == 0 && udp.output.contains("listens on port 5432/udp"), "\(udp)")
+                #expect(udp.code == 4 && udp.output.contains("listens on port 5432/udp"), "\(udp)")
+                let json = try lab.agentSays(["explain", "5432/udp", "--json"])
+                #expect(json.code == 4 && json.output.contains("\"mirrored\":false"), "\(json)")
                 #expect(try bind(lab) == "Address already in use\n")
                 // With hints the mirror makes room for a moment.
                 let after = try lab.agentSays(["explain", "5432"]).output
@@ -77,7 +79,8 @@ extension EndToEnd {
                     try lab.agentSays(["status"]).output.hasPrefix("Tunnel:          down")
                 }
                 let kept = try lab.agentSays(["explain", "5432"])
-                #expect(kept.code == 0)
+                // Its mirror holds the port, and answers nobody.
+                #expect(kept.code == 4)
                 #expect(kept.output.contains("on the host (\(owner)python3) is mirrored at"))
                 #expect(kept.output.contains("the port is kept for"), "\(kept)")
                 #expect(try bind(lab) == "Address already in use\n")

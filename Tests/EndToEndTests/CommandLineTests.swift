@@ -11,7 +11,8 @@ extension EndToEnd {
             try Lab.with(start: false) { lab in
                 let socket = "\(lab.directory)/none.sock"
                 let cases: [([String], Int32, String)] = [
-                    (["--help"], 0, "USAGE: twinport"),
+                    (["--help"], 0, "USAGE: twinport"), (["--help"], 0, "  sandbox "),
+                    (["key", "new", lab.settingsPath], 1, "is there already, and is left alone"),
                     (["bogus"], 2, "Unexpected argument 'bogus'"),
                     (["ports", "--jsn"], 2, "--jsn"),
                     (
@@ -51,6 +52,10 @@ extension EndToEnd {
                     ("AGENT --connect ftp://x", "ftp://x"),
                     ("AGENT --connect unix://a --listen unix:///b", "a"),
                     ("AGENT --connect unix:///a --listen unix:///b", "exclude each other"),
+                    (
+                        "AGENT --connect vsock://any:1024",
+                        "expected the host's number, as vsock://2:1024"
+                    ),
                     ("TWINPORT_CONNECT=vsock://2:99999999999 AGENT", "vsock://2:99999999999"),
                 ]
                 for (line, text) in cases {

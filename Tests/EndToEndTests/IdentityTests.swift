@@ -171,8 +171,9 @@ extension EndToEnd {
                 // Its folder says it, too.
                 try lab.sh(.host, "chown 61234 \(lab.directory)/open")
                 try lab.startAgent(via: path)
-                try lab.wait("the agent to name the folder") {
+                try lab.wait("the agent to name the folder, and what admits its user") {
                     lab.agent.output.contains("open belongs to user 61234")
+                        && lab.agent.output.contains("start the agent with --host-user")
                 }
                 lab.agent.stop()
                 try lab.sh(.host, "chown 0 \(lab.directory)/open")
@@ -194,6 +195,7 @@ extension EndToEnd {
                     try lab.status().sessionError?.contains("user 61234, neither ours nor root")
                         == true
                 }
+                #expect(try lab.status().sessionError?.contains("--host-user") == false)
                 try lab.wait("a call") { !heard(impostor).isEmpty }
                 #expect(heard(impostor).allSatisfy { $0 == 0 }, "\(impostor.output)")
             }

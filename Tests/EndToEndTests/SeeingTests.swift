@@ -210,6 +210,20 @@ extension EndToEnd {
                         #expect(faults.isEmpty, "\(name): \(faults)")
                     }
                 }
+                let asked = [
+                    ("explain", ["explain", "9001", "--json"]),
+                    ("doctor", ["doctor", "--json", "--settings", lab.settingsPath]),
+                ]
+                for (name, arguments) in asked {
+                    let schema = try lab.twinport(["schema", name]).output
+                    let host = try lab.twinport(arguments + ["--control", lab.controlPath])
+                    let guest = try lab.agentSays(
+                        [name] + (name == "explain" ? ["9001"] : []) + ["--json"])
+                    for outcome in [host, guest] {
+                        let faults = try SchemaCheck.faults(outcome.output, schema)
+                        #expect(faults.isEmpty, "\(name): \(faults) \(outcome)")
+                    }
+                }
                 #expect(try lab.twinport(["schema", "keys"]).code == 2)
             }
         }

@@ -255,7 +255,7 @@ private var up: StatusReport {
         // The row's sentences are the host's, the last one is about this side's tunnel.
         let down =
             "The tunnel to the host is down (connect: refused): is \"twinport host\" running on the host?"
-        #expect(text(nil).hasSuffix("in the guest or on the host.\n\n\(down)"))
+        #expect(text(nil).hasSuffix("on port 80 in the guest.\n\n\(down)"))
         var kept = mirrored
         kept.state = .pending
         kept.reason = .tunnelDownKept(seconds: 7)

@@ -11,6 +11,9 @@ package struct Admission: Equatable, Sendable {
     /// Whether a vsock peer must call from a port below 1024, which takes a privilege in the guest.
     package var requiresPrivilegedPort: Bool
 
+    /// What admits a user who is none of these; said beside the refusal.
+    package var remedy = ""
+
     /// The default: our own user or root; any machine, from a privileged port.
     package init() {
         users = [ThisProcess.userID, 0]
@@ -47,7 +50,9 @@ package struct Admission: Equatable, Sendable {
         case .unix(let place), .firecracker(let place, _): path = place
         case .vsock, .tcp: return nil
         }
-        return SocketFolder.distrust(of: path, users: users)
+        return SocketFolder.distrust(of: path, users: users).map { why in
+            why.hasSuffix("neither ours nor root") ? why + remedy : why
+        }
     }
 
     /// The same once it is connected: by the user that called listen(2).
@@ -58,7 +63,8 @@ package struct Admission: Equatable, Sendable {
         }
         guard let user = try? listener.peerUser() else { return "its user cannot be determined" }
         return users.contains(user)
-            ? nil : "the program that listens there runs as user \(user), neither ours nor root"
+            ? nil
+            : "the program that listens there runs as user \(user), neither ours nor root\(remedy)"
     }
 
     private func unixRefusal(_ socket: borrowing Socket) -> String? {

@@ -67,6 +67,7 @@ stage_documents() { # PROGRAM FOLDER
     if [ "$1" = twinport ]; then
         install -m 644 "$top/README.md" "$2/README.md"
         install -D -m 644 -t "$2/docs" "$top"/docs/*.md
+        install -D -m 644 -t "$2/docs/pictures" "$top"/docs/pictures/*.{svg,png}
     else
         install -D -m 644 -t "$2/docs" "$top"/docs/{install,transports,security,changelog}.md
     fi
