@@ -21,4 +21,13 @@ package struct ExplainReport: Codable, Equatable, Sendable {
         mirrored = listeners.contains { $0.state == .active || $0.state == .covered }
         text = Explanation.text(question, ports: ports, outlook: outlook)
     }
+
+    /// The same of several guests.
+    package init(_ question: PortQuestion, ports: [PortSnapshot], guests: [Outlook]) {
+        port = question.port
+        `protocol` = question.transport?.name
+        listeners = Explanation.rows(question, ports)
+        mirrored = listeners.contains { $0.state == .active || $0.state == .covered }
+        text = Explanation.text(question, ports: ports, guests: guests)
+    }
 }

@@ -11,17 +11,31 @@ package enum SettingsWarnings {
     package static func lines(
         _ settings: Settings, file: String, addresses: [IPAddress]
     ) -> [String] {
-        let lists = [
-            (Direction.guestToHost, settings.guestToHost.rules),
-            (.hostToGuest, settings.hostToGuest.rules),
-        ]
-        return lists.flatMap { direction, rules in
-            rules.flatMap { rule in
-                problems(rule, addresses).map { key, problem in
-                    let path = "\(direction.rulesKey)[\(rule.place.number - 1)].\(key)"
-                    return "\(file):\(rule.place.line): warning: \(path): \(problem)"
+        var lines: [String] = []
+        let lists = settings.allGuests + (settings.guests.isEmpty ? [] : [settings.base])
+        for guest in lists {
+            let prefix = guest.name.isEmpty ? "" : "guests[\(guest.name)]."
+            for direction in Direction.allCases where !settings.inherits(guest, direction) {
+                for rule in guest.rules(direction) {
+                    lines += problems(rule, addresses).map { key, problem in
+                        let path = "\(prefix)\(direction.rulesKey)[\(rule.place.number - 1)].\(key)"
+                        return "\(file):\(rule.place.line): warning: \(path): \(problem)"
+                    }
                 }
             }
+        }
+        return lines + sharedKeys(settings).map { "\(file): warning: \($0)" }
+    }
+
+    /// Guests that can pass for each other.
+    private static func sharedKeys(_ settings: Settings) -> [String] {
+        let paths = Dictionary(grouping: settings.guests.filter { $0.tunnelKey != nil }) {
+            $0.tunnelKey ?? ""
+        }
+        return paths.filter { $0.value.count > 1 }.sorted { $0.key < $1.key }.map { path, guests in
+            let names = guests.map(\.name).joined(separator: ", ")
+            return "guests: \(names) have the same tunnel.key, so each can pass for the others; "
+                + "make one for each: twinport key new \(path).\(guests[0].name)"
         }
     }
 

@@ -24,7 +24,7 @@ struct TwinportCommand: ParsableCommand {
             HostCommand.self, StatusCommand.self, PortsCommand.self, FlowsCommand.self,
             ExplainCommand.self, EventsCommand.self, MetricsCommand.self, DoctorCommand.self,
             SchemaCommand.self, EnableCommand.self, DisableCommand.self, SettingsCommand.self,
-            KeyCommand.self, SandboxCommand.self,
+            KeyCommand.self, HostsCommand.self, SandboxCommand.self,
         ])
 
     /// Parses, runs, and ends with the documented codes.
