@@ -135,7 +135,7 @@ static int make_ring(void) {
 
 static int make_thread_words(void) {
     union bpf_attr attributes = {
-        .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 8, .max_entries = 1,
+        .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 16, .max_entries = 1,
         .map_flags = BPF_F_MMAPABLE,
     };
     return bpf(BPF_MAP_CREATE, &attributes);
@@ -148,8 +148,8 @@ struct target {
     int ring, marks;
     // The cookie of the network namespace.
     uint64_t network;
-    // A map with two words, threads whose own sockets are of no interest: their numbers in the first process
-    // namespace.
+    // A map with three words, two threads and a process whose own sockets are of no interest: their numbers in the
+    // first process namespace.
     int threads;
 };
 
@@ -167,7 +167,7 @@ static int load(struct program *program, int result, enum bpf_prog_type type, en
     return bpf(BPF_PROG_LOAD, &attributes);
 }
 
-// Leaves if one of our own threads is the one that runs. The result of the call stays in register 8.
+// Leaves if one of our own threads, or of our own process if all of it is left out, is the one that runs. The result of the call stays in register 8.
 static void leave_own_threads(struct program *program, int threads) {
     APPEND(program,
         CALL(BPF_FUNC_get_current_pid_tgid),
@@ -177,6 +177,8 @@ static void leave_own_threads(struct program *program, int threads) {
     leave(program, IF_EQUAL_32(8, 2, 0));
     APPEND(program, LOAD(BPF_W, 2, 1, 4));
     leave(program, IF_EQUAL_32(8, 2, 0));
+    APPEND(program, LOAD(BPF_W, 2, 1, 8), MOVE(3, 8), SHIFT_RIGHT(3, 32));
+    leave(program, IF_EQUAL_32(3, 2, 0));
 }
 
 // TCP sockets that begin to listen, and listening ones that close, of every namespace. Not all that leave the

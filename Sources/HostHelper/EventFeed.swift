@@ -3,7 +3,7 @@ internal import EventLoop
 internal import Posix
 internal import Reports
 
-/// The helper's events: the node's, and those of its settings, numbered in one order. Any thread.
+/// The helper's events: the nodes', and those of its settings, numbered in one order. Any thread.
 ///
 /// Adding one takes a lock for the time that a copy of some events takes, and never waits for a reader.
 final class EventFeed: EventSource {
@@ -15,9 +15,11 @@ final class EventFeed: EventSource {
     private let state = Locked(State())
 
     /// Adds an event, and wakes the readers once.
-    func add(_ kind: HelperEvent.Kind) {
+    ///
+    /// - Parameter guest: The guest that it is about, of several; empty: all, or the only one.
+    func add(_ kind: HelperEvent.Kind, guest: String = "") {
         let wake: (@Sendable () -> Void)? = state.withLock { state in
-            state.ring.add(kind, time: ThisMachine.wallClock)
+            state.ring.add(kind, guest: guest, time: ThisMachine.wallClock)
             defer { state.wake = nil }
             return state.wake
         }

@@ -9,7 +9,7 @@ internal import Settings
 internal import TwinportKit
 internal import TwinportModel
 
-/// The helper's process around its node: settings, signals, the service manager. On the main thread and a small
+/// The helper's process around its nodes: settings, signals, the service manager. On the main thread and a small
 /// loop of its own.
 final class HostHelper {
     private static let settingsInterval: UInt32 = 150
@@ -18,7 +18,7 @@ final class HostHelper {
     private let options: HostOptions
     private let log: Logger
     private let loop: Loop
-    private let node: Node
+    private let guests: HostedGuests
     private var settingsWatch: FileWatch?
     private var signals: [SignalWatch] = []
     /// Whether there has been no settings file yet.
@@ -28,19 +28,17 @@ final class HostHelper {
     static func make(
         _ options: HostOptions, _ settings: Settings, _ events: EventFeed
     ) throws -> HostHelper {
-        var configuration = NodeConfiguration(
-            role: .host, tunnel: try NodeTunnel(settings), policy: MirrorPolicy(settings),
-            watch: WatchOptions(settings), program: options.version, log: options.log)
-        configuration.hints = options.hints
-        configuration.finder = options.finder
         options.log.watch(options.finder)
-        let node = Node(configuration)
-        return HostHelper(options, HostReports(node, events, options, settings), node, try Loop())
+        let guests = HostedGuests(options, events, settings)
+        let reports = HostReports(guests.list, events, options, settings)
+        return HostHelper(options, reports, guests, try Loop())
     }
 
-    private init(_ options: HostOptions, _ reports: HostReports, _ node: Node, _ loop: Loop) {
+    private init(
+        _ options: HostOptions, _ reports: HostReports, _ guests: HostedGuests, _ loop: Loop
+    ) {
         self.options = options
-        self.node = node
+        self.guests = guests
         self.loop = loop
         log = options.log
         self.reports = reports
@@ -69,10 +67,8 @@ final class HostHelper {
     }
 
     private func start() throws {
-        _ = node.subscribe { ServiceManager.note($0, "guest") }
-        _ = node.subscribe { [events = reports.events] in events.add(.node($0.kind)) }
         reports.noteSettings()
-        try node.start()
+        try guests.start(settings)
         settingsWatch = try FileWatch(
             loop: loop, path: options.settingsPath, interval: Self.settingsInterval
         ) { [unowned self] in reloadSettings() }
@@ -87,10 +83,10 @@ final class HostHelper {
                 log.info("settings are read again", metadata: ["reason": "SIGHUP"])
                 reloadSettings()
             })
-        let tunnel = HostReports.mode(settings).uri
+        let tunnels = settings.allGuests.places
         log.info(
             "helper started",
-            metadata: ["tunnel": "\(tunnel)", "enabled": "\(settings.isEnabled)"])
+            metadata: ["tunnel": "\(tunnels)", "enabled": "\(settings.isEnabled)"])
         noteMissingFile()
         log.info("helper ready", metadata: ["control": "\(options.controlPath)"])
         ServiceManager.ready()
@@ -118,26 +114,28 @@ final class HostHelper {
     }
 
     private func close() {
-        node.stop()
+        guests.stop()
         settingsWatch?.close()
         for signal in signals { signal.close() }
     }
 
     // MARK: Settings
 
-    /// The file changed. If it cannot be understood, the last good settings stay in force; if the tunnel cannot be
+    /// The file changed. If it cannot be understood, the last good settings stay in force; if a tunnel cannot be
     /// opened, the old one stays and the rest applies: switching off never fails.
     private func reloadSettings() {
         if lacksFile, !SettingsFile.exists(options.settingsPath) { return }
         lacksFile = false
         do {
             let new = try SettingsFile.load(options.settingsPath, mustExist: true)
-            var rest = new
-            rest.tunnel = settings.tunnel
-            rest.tunnelKey = settings.tunnelKey
-            if rest != settings { try apply(rest) }
-            try moveTunnel(new)
-            setError(nil)
+            if new != settings {
+                log.info("settings applied", metadata: ["enabled": "\(new.isEnabled)"])
+            }
+            // The nodes first: a program that reads the new settings in a report then gets the ports that follow from
+            // them. Also where nothing changed: a key file may have.
+            let troubles = guests.apply(new)
+            reports.settings.withLock { $0.settings = new }
+            setError(troubles.isEmpty ? nil : troubles.joined(separator: "; "))
         } catch {
             setError("\(error)")
         }
@@ -154,35 +152,5 @@ final class HostHelper {
         } else if last != nil {
             log.info("settings are valid again")
         }
-    }
-
-    private func apply(_ new: Settings) throws(NodeError) {
-        log.info("settings applied", metadata: ["enabled": "\(new.isEnabled)"])
-        // The node first: a program that reads the new settings in a report then gets the ports that follow from them.
-        try node.update(policy: MirrorPolicy(new), watch: WatchOptions(new))
-        reports.settings.withLock { $0.settings = new }
-    }
-
-    /// Moves the tunnel to where `new` says, with the key that is in its file now; nothing happens when that is
-    /// where it is.
-    private func moveTunnel(_ new: Settings) throws {
-        try checkConfinement(new)
-        if try node.move(to: try NodeTunnel(new)) {
-            log.info("tunnel moved", metadata: ["tunnel": "\(HostReports.mode(new).uri)"])
-        }
-        reports.settings.withLock { state in
-            state.settings.tunnel = new.tunnel
-            state.settings.tunnelKey = new.tunnelKey
-        }
-    }
-
-    /// The sandbox knows the folders of sockets, and cannot be told others.
-    private func checkConfinement(_ new: Settings) throws(NodeError) {
-        guard case .listen(let uri) = HostReports.mode(new), let path = uri.socketPath,
-            let confinement = options.confinement, !confinement.allowsSocket(at: path)
-        else { return }
-        throw .tunnel(
-            "tunnel.listen: the sandbox allows sockets in \(confinement.folderList) only; "
-                + "restart the helper to listen at \(path)")
     }
 }

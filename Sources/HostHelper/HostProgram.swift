@@ -9,10 +9,11 @@ internal import Settings
 // # The desktop's program
 //
 //     main thread        settings file, signals              HostHelper
-//     the node's two     tunnel, mirrors, flows; listeners   TwinportKit.Node
+//     one for each guest tunnel, mirrors, flows              TwinportKit.Node, HostedGuests
+//     one                listeners of the desktop            TwinportKit.DesktopShare
 //     SwiftNIO, one      the control API                     ControlServer
 //
-// The node does the work. This module gives it what belongs to a process: its limits, its sandbox, a settings
+// The nodes do the work. This module gives them what belongs to a process: its limits, its sandbox, a settings
 // file that is watched, signals, and the control API.
 
 /// The desktop's program.
@@ -54,9 +55,10 @@ package enum HostProgram {
     ///
     /// - Returns: What it leaves; nil where it does not hold on files.
     private static func confine(_ options: HostOptions, _ settings: Settings) -> Sandbox.Needs? {
+        let guests = settings.allGuests
         var needs = Sandbox.Needs(
-            tunnel: HostReports.mode(settings), control: options.controlPath,
-            files: [options.settingsPath, settings.tunnelKey].compactMap { $0 })
+            tunnels: guests.map(\.tunnel), control: options.controlPath,
+            files: [options.settingsPath] + guests.compactMap(\.tunnelKey))
         needs.allowSockets(at: [Places.tunnel])
         let result = Sandbox.enter(needs)
         options.log.note(result)

@@ -15,37 +15,58 @@ final class HostReports: Sendable {
         var error: String?
     }
 
-    let node: Node
     let settings: Locked<SettingsState>
     let events: EventFeed
+    private let guests: Locked<[HostedGuest]>
     private let options: HostOptions
     private let startedAt = Loop.nanoseconds
 
-    init(_ node: Node, _ events: EventFeed, _ options: HostOptions, _ settings: Settings) {
-        self.node = node
+    init(
+        _ guests: Locked<[HostedGuest]>, _ events: EventFeed, _ options: HostOptions,
+        _ settings: Settings
+    ) {
+        self.guests = guests
         self.events = events
         self.options = options
         self.settings = Locked(SettingsState(settings: settings))
     }
 
-    /// Where the tunnel is, by the settings or by default.
-    static func mode(_ settings: Settings) -> TunnelMode {
-        settings.tunnel ?? .listen(.unix(path: Places.tunnel))
-    }
+    // MARK: Questions
 
     func status(_ reply: @escaping @Sendable (StatusReport) -> Void) {
-        // A node that is about to end does not answer.
-        try? node.status { [self] status in reply(report(status)) }
+        let guests = list
+        statuses(of: guests) { [self] in reply(report(guests, $0)) }
+    }
+
+    func ports(_ reply: @escaping @Sendable ([PortSnapshot]) -> Void) {
+        let guests = list
+        ports(of: guests) { reply($0.flatMap { $0 }) }
+    }
+
+    func flows(_ reply: @escaping @Sendable ([FlowSnapshot]) -> Void) {
+        let guests = list
+        Gathering.from(guests) { guest, answer in
+            try? guest.node.flows(answer)
+        } finish: { (all: [[FlowSnapshot]?]) in
+            let named = zip(guests, all).flatMap { guest, rows in
+                guest.settings.name.isEmpty
+                    ? rows ?? [] : (rows ?? []).map { $0.of(guest.settings.name) }
+            }
+            reply(named)
+        }
     }
 
     /// Asks twice at once: a reply's handler may not call the node.
     func metrics(_ reply: @escaping @Sendable (MetricsReport) -> Void) {
         let asked = Loop.nanoseconds
-        let first = Locked<(NodeStatus, UInt64)?>(nil)
-        try? node.status { status in first.withLock { $0 = (status, Loop.nanoseconds) } }
-        try? node.ports { [self] ports in
-            guard let (status, answered) = first.withLock({ $0 }) else { return }
-            var metrics = MetricsReport(status: report(status), ports: ports)
+        let guests = list
+        let first = Locked<([NodeStatus?], UInt64)?>(nil)
+        statuses(of: guests) { statuses in first.withLock { $0 = (statuses, Loop.nanoseconds) } }
+        ports(of: guests) { [self] ports in
+            // Each node answers in the order in which it was asked.
+            guard let (statuses, answered) = first.withLock({ $0 }) else { return }
+            var metrics = MetricsReport(
+                status: report(guests, statuses), ports: ports.flatMap { $0 })
             metrics.time = ThisMachine.wallClock
             metrics.loopLagSeconds = Double(answered &- asked) / 1e9
             metrics.cpuSeconds = ThisProcess.cpuSeconds
@@ -55,43 +76,90 @@ final class HostReports: Sendable {
         }
     }
 
+    private var list: [HostedGuest] { guests.withLock { $0 } }
+
+    private func statuses(
+        of guests: [HostedGuest], _ reply: @escaping @Sendable ([NodeStatus?]) -> Void
+    ) {
+        Gathering.from(guests) { guest, answer in
+            try? guest.node.status(answer)
+        } finish: {
+            reply($0)
+        }
+    }
+
+    private func ports(
+        of guests: [HostedGuest], _ reply: @escaping @Sendable ([[PortSnapshot]]) -> Void
+    ) {
+        Gathering.from(guests) { guest, answer in
+            try? guest.node.ports(answer)
+        } finish: { (all: [[PortSnapshot]?]) in
+            let named = zip(guests, all).map { guest, rows in
+                guest.settings.name.isEmpty
+                    ? rows ?? [] : (rows ?? []).map { $0.of(guest.settings.name) }
+            }
+            reply(named)
+        }
+    }
+
     /// Tells the readers of events what holds now.
     func noteSettings() {
         let current = settings.withLock { $0 }
+        let inForce = list.map(\.settings)
+        let plans = inForce.isEmpty ? current.settings.allGuests : inForce
         events.add(
             .settings(
                 SettingsNews(
-                    enabled: current.settings.isEnabled,
-                    tunnel: Self.mode(current.settings).uri.description, error: current.error)))
+                    enabled: current.settings.isEnabled, tunnel: plans.places,
+                    error: current.error)))
     }
 
-    private func report(_ status: NodeStatus) -> StatusReport {
+    // MARK: Status
+
+    private func report(_ guests: [HostedGuest], _ statuses: [NodeStatus?]) -> StatusReport {
         let current = settings.withLock { $0 }
         var report = StatusReport()
         report.version = options.version
         report.pid = ThisProcess.processID
         report.enabled = current.settings.isEnabled
-        report.session = status.peer == nil ? .down : .up
-        report.sessionError =
-            status.peer == nil ? status.trouble ?? "no guest has connected yet" : nil
         report.settingsPath = options.settingsPath
         report.settingsError = current.error
-        let uri = Self.mode(current.settings).uri
-        report.tunnel = uri.description
-        report.tunnelWarning = TunnelAdvice.withoutKey(
-            uri, hasKey: current.settings.tunnelKey != nil, role: .host)
-        report.guest = status.peer.map(GuestIdentity.init)
-        report.hints.host = status.hints.text
-        report.hints.guest = status.peerHints?.text
         report.ownersError = options.finder?.problem
-        report.clients = status.peer.map { _ in ClientsReport(status.clients) }
         report.uptimeSeconds = Int((Loop.nanoseconds &- startedAt) / 1_000_000_000)
-        report.sessionSeconds = status.sessionSeconds
-        for (state, count) in status.states { report.states[state.name] = count }
-        report.flows = status.flows
         report.rssBytes = ThisProcess.residentBytes
         report.openDescriptors = ThisProcess.openDescriptors
-        for counter in status.counters.named { report.counters[counter.name] = counter.count }
+        if let hints = statuses.compactMap({ $0?.hints }).first { report.hints.host = hints.text }
+        report.tunnel = guests.map(\.settings).places
+        let rows = zip(guests, statuses).map { GuestReport($0, $1) }
+        if rows.first?.name != "" { report.takeAll(rows) }
+        if rows.count == 1 { report.take(rows[0]) }
         return report
+    }
+}
+
+extension GuestReport {
+    /// - Parameter status: What its node says; nil: it does not run, or is about to end.
+    fileprivate init(_ guest: HostedGuest, _ status: NodeStatus?) {
+        self.init()
+        let (plan, peer) = (guest.settings, status?.peer)
+        name = plan.name
+        address = plan.address?.description
+        enabled = plan.isEnabled
+        tunnel = plan.tunnel.uri.description
+        tunnelWarning = TunnelAdvice.withoutKey(
+            plan.tunnel.uri, hasKey: plan.tunnelKey != nil, role: .host)
+        session = peer == nil ? .down : .up
+        sessionError =
+            peer == nil
+            ? (guest.isRunning ? nil : guest.trouble) ?? status?.trouble
+                ?? "no guest has connected yet" : nil
+        self.guest = peer.map(GuestIdentity.init)
+        guard let status else { return }
+        hints = status.peerHints?.text
+        clients = peer.map { _ in ClientsReport(status.clients) }
+        sessionSeconds = status.sessionSeconds
+        for (state, count) in status.states { states[state.name] = count }
+        flows = status.flows
+        for counter in status.counters.named { counters[counter.name] = counter.count }
     }
 }

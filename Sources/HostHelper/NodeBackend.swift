@@ -4,8 +4,8 @@ internal import Reports
 internal import TwinportKit
 internal import TwinportModel
 
-/// Answers the control API's questions with what the node says. The control socket answers a little before there
-/// is a node: what is asked by then waits for it.
+/// Answers the control API's questions with what the nodes say. The control socket answers a little before there
+/// are any: what is asked by then waits for it.
 final class NodeBackend: ControlBackend {
     private enum Question: Sendable {
         case status(@Sendable (StatusReport) -> Void)
@@ -24,7 +24,7 @@ final class NodeBackend: ControlBackend {
     let feed = EventFeed()
     var events: any EventSource { feed }
 
-    /// From now on there is a node to ask.
+    /// From now on there are nodes to ask.
     func open(_ reports: HostReports) {
         let questions: [Question] = state.withLock { state in
             defer { state = .open(reports) }
@@ -51,12 +51,11 @@ final class NodeBackend: ControlBackend {
         if let reports { Self.put(question, to: reports) }
     }
 
-    /// A node that is about to end does not answer: the connection ends with the program.
     private static func put(_ question: Question, to reports: HostReports) {
         switch question {
         case .status(let reply): reports.status(reply)
-        case .ports(let reply): try? reports.node.ports(reply)
-        case .flows(let reply): try? reports.node.flows(reply)
+        case .ports(let reply): reports.ports(reply)
+        case .flows(let reply): reports.flows(reply)
         case .metrics(let reply): reports.metrics(reply)
         }
     }

@@ -6,35 +6,38 @@ internal import TwinportModel
 // The settings in the terms of the modules that act on them.
 
 extension MirrorPolicy {
-    /// What a host with these settings mirrors and offers.
-    init(_ settings: Settings) {
-        let off = settings.isEnabled ? nil : "hostNetworking.enabled is false"
+    /// What a host with these settings mirrors of a guest, and offers to it.
+    init(_ settings: Settings, _ guest: Settings.Guest) {
+        let off =
+            settings.isEnabled
+            ? guest.isEnabled ? nil : "guests[\(guest.name)].enabled is false"
+            : "hostNetworking.enabled is false"
+        let (toHost, toGuest) = (guest.guestToHost, guest.hostToGuest)
         self.init(
-            mirrorsDisabled: off
-                ?? (settings.guestToHost.isEnabled ? nil : "guestToHost.enabled is false"),
-            bind: settings.guestToHost.bind,
-            mirrorIgnore: settings.guestToHost.ignore + .linkLocal,
-            scope: settings.guestToHost.scope,
-            offersDisabled: off
-                ?? (settings.hostToGuest.isEnabled ? nil : "hostToGuest.enabled is false"),
-            offerIgnore: settings.hostToGuest.ignore + .linkLocal,
+            mirrorsDisabled: off ?? (toHost.isEnabled ? nil : "guestToHost.enabled is false"),
+            bind: toHost.bind,
+            mirrorIgnore: toHost.ignore + .linkLocal,
+            scope: toHost.scope,
+            offersDisabled: off ?? (toGuest.isEnabled ? nil : "hostToGuest.enabled is false"),
+            offerIgnore: toGuest.ignore + .linkLocal,
             offersUnsupported: false,
-            udpIdle: settings.udp.idle,
-            clientAddress: settings.guestToHost.clientAddress)
-        mirrorRules = settings.guestToHost.rules
-        offerRules = settings.hostToGuest.rules
-        mirrorOnly = settings.guestToHost.only
+            udpIdle: guest.udp.idle,
+            clientAddress: toHost.clientAddress)
+        mirrorRules = toHost.rules
+        offerRules = toGuest.rules
+        mirrorOnly = toHost.only
+        mirrorAddress = guest.address
         leavesOutOwnServices = true
-        offerOnly = settings.hostToGuest.only
-        tellsOwners = settings.hostToGuest.showsOwners
+        offerOnly = toGuest.only
+        tellsOwners = toGuest.showsOwners
     }
 }
 
 extension WatchOptions {
     /// How these settings ask to watch.
-    init(_ settings: Settings) {
+    init(_ settings: Settings, _ udp: Settings.UDP) {
         self.init()
-        udpEphemeralAfter = settings.udp.ephemeralAfter
+        udpEphemeralAfter = udp.ephemeralAfter
         fixedInterval = settings.scan.interval
         usesHints = settings.scan.usesHints
         looksElsewhere = false
@@ -42,12 +45,20 @@ extension WatchOptions {
 }
 
 extension NodeTunnel {
-    /// Where these settings put the tunnel, with what is in the key file now.
+    /// Where these settings put a guest's tunnel, with what is in the key file now.
     ///
     /// - Throws: `TunnelKey.FileError`.
-    init(_ settings: Settings) throws(TunnelKey.FileError) {
+    init(_ guest: Settings.Guest) throws(TunnelKey.FileError) {
         var key: TunnelKey?
-        if let path = settings.tunnelKey { key = try TunnelKey(file: path) }
-        self = .opened(HostReports.mode(settings), key: key?.bytes)
+        if let path = guest.tunnelKey { key = try TunnelKey(file: path) }
+        self = .opened(guest.tunnel, key: key?.bytes)
+    }
+}
+
+extension [Settings.Guest] {
+    /// Where their tunnels are, for people: with their names where there are several.
+    var places: String {
+        map { $0.name.isEmpty ? "\($0.tunnel.uri)" : "\($0.name) \($0.tunnel.uri)" }
+            .joined(separator: ", ")
     }
 }

@@ -15,15 +15,19 @@ struct StartFolders {
     ///
     /// - Throws: `SocketFolder.Problem`, and what is wrong with the tunnel (`TunnelKey.FileError`, `NodeError`).
     init(_ options: HostOptions, _ settings: Settings) throws {
-        let mode = HostReports.mode(settings)
+        let guests = settings.allGuests
         var paths = [options.controlPath]
-        if case .listen(let uri) = mode { paths += [uri.socketPath].compactMap { $0 } }
+        for guest in guests {
+            if case .listen(let uri) = guest.tunnel { paths += [uri.socketPath].compactMap { $0 } }
+        }
         made = try SocketFolder.prepare(forAll: paths)
         // With all of them there, another helper may be running, which the control socket tells best.
         guard !made.isEmpty else { return }
         do {
-            _ = try NodeTunnel(settings)
-            if case .listen(let uri) = mode { try Self.tryToListen(uri) }
+            for guest in guests {
+                _ = try NodeTunnel(guest)
+                if case .listen(let uri) = guest.tunnel { try Self.tryToListen(uri) }
+            }
         } catch {
             remove()
             throw error

@@ -28,6 +28,17 @@ package struct ListenerChanges: Sendable {
     package var answer: ScanAnswer?
     /// Ports that processes of this machine asked for and did not get.
     package var wishes: [PortWish] = []
+
+    /// Collects what there is to say.
+    package init(
+        changes: [ListenerChange] = [], isFirst: Bool = false, answer: ScanAnswer? = nil,
+        wishes: [PortWish] = []
+    ) {
+        self.changes = changes
+        self.isFirst = isFirst
+        self.answer = answer
+        self.wishes = wishes
+    }
 }
 
 /// What a scan says beside the differences.
@@ -48,6 +59,13 @@ package struct PortWish: Hashable, Sendable {
     package var endpoint: Endpoint
     /// Which process, as `PID/COMMAND`.
     package var process: String
+
+    /// Describes a wish.
+    package init(kind: SocketKind, endpoint: Endpoint, process: String) {
+        self.kind = kind
+        self.endpoint = endpoint
+        self.process = process
+    }
 }
 
 /// The kernel's word that sockets changed, as a number that grows. Any thread.
@@ -56,6 +74,8 @@ package protocol ListenerSignal: AnyObject, Sendable {
     var position: UInt64 { get }
     /// Leaves out what the calling thread does from now on. Two threads at most, one after the other.
     func leaveOutCaller()
+    /// Leaves out what every thread of this process does from now on.
+    func leaveOutProcess()
 }
 
 /// What the kernel was asked to tell of listeners, and whether it does.

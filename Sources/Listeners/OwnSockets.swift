@@ -24,12 +24,26 @@ package final class OwnSockets: Sendable {
     }
 
     private let state = Locked(State())
+    /// The set that the watcher takes, where several parts of a process have one each.
+    private let whole: OwnSockets?
+    private let open = Locked(0)
 
     /// Makes an empty set.
-    package init() {}
+    ///
+    /// - Parameter whole: The set that everything goes into; this one then only counts.
+    package init(within whole: OwnSockets? = nil) {
+        self.whole = whole
+    }
+
+    /// How many sockets there are, of a set within another one.
+    package var count: Int { open.withLock { $0 } }
 
     /// Adds a socket, before the tables can list it.
     package func insert(_ inode: UInt64) {
+        if let whole {
+            open.withLock { $0 += 1 }
+            return whole.insert(inode)
+        }
         state.withLock { state in
             state.changes.opened.insert(inode)
             state.version += 1
@@ -38,6 +52,10 @@ package final class OwnSockets: Sendable {
 
     /// Removes a socket, after it was closed: a scan that begins now does not know it.
     package func remove(_ inode: UInt64) {
+        if let whole {
+            open.withLock { $0 -= 1 }
+            return whole.remove(inode)
+        }
         state.withLock { state in
             let isUnseen = state.changes.opened.remove(inode) != nil && !state.isScanning
             if !isUnseen { state.changes.closed.insert(inode) }

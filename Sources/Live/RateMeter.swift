@@ -85,12 +85,14 @@ package struct ListenerKey: Hashable, Sendable {
     let direction: Direction
     let kind: SocketKind
     let listener: Endpoint
+    let guest: String
 
     /// The key of a row.
     package init(_ port: PortSnapshot) {
         direction = port.direction
         kind = port.kind
         listener = port.listener
+        guest = port.guest
     }
 }
 

@@ -67,13 +67,16 @@ package final class Forwarder {
     /// - Parameters:
     ///   - own: The inodes of our own sockets, shared with the watcher.
     ///   - reservedDescriptors: How many descriptors mirrors and flows leave to the rest of the process.
+    ///   - others: What it shares with the forwarders of other guests; nil: there are none.
     package init(
         loop: Loop, role: Role, policy: MirrorPolicy, own: OwnSockets, log: Logger,
-        reservedDescriptors: Int32 = ThisProcess.reservedDescriptors
+        reservedDescriptors: Int32 = ThisProcess.reservedDescriptors,
+        others: (places: GuestPlaces, descriptors: DescriptorShare)? = nil
     ) throws(SystemError) {
         self.role = role
         self.policy = policy
-        resources = try Resources(loop: loop, own: own, reserved: reservedDescriptors)
+        resources = try Resources(
+            loop: loop, own: own, reserved: reservedDescriptors, share: others?.descriptors)
         journal = Journal(role: role, log: log)
         order = OrderGate { [unowned loop] in loop.now }
         advertiser = Advertiser(policy: policy)
@@ -81,10 +84,12 @@ package final class Forwarder {
         outward = OutwardFlows(resources, flows, advertiser, role: role)
         mirrors = MirrorTable(
             policy: policy, hasIPv6: Socket.isIPv6Supported,
-            isHost: role == .host, local: local, sockets: MirrorSockets(resources, inward),
+            isHost: role == .host, local: local,
+            sockets: MirrorSockets(resources, inward, others?.places),
             observer: journal,
             clock: { [unowned loop] in loop.now })
         pace = Self.fullPace(now: loop.now)
+        resources.countFlows = { [unowned flows] in flows.count }
         resources.acceptPauseChanged = { [unowned mirrors] in mirrors.pauseAccepting($0) }
         resources.clients.disguised = { [unowned journal] in journal.clientsDisguised($0, $1) }
         wantClientAddress()

@@ -33,6 +33,10 @@ final class Resources {
     let queued = DatagramBudget()
     /// The first descriptor that is not for flows and mirrors.
     private let firstReserved: Int64
+    /// How many of the others this one may take, of several in a process.
+    private let share: DescriptorShare?
+    /// How many flows there are.
+    var countFlows: () -> Int = { 0 }
 
     var counters = Counters()
     private(set) var isAcceptPaused = false
@@ -40,8 +44,13 @@ final class Resources {
     var acceptPauseChanged: (Bool) -> Void = { _ in }
     private var acceptTimer: Timer?
 
-    /// - Parameter reserved: How many descriptors are left to the rest of the process.
-    init(loop: Loop, own: OwnSockets, reserved: Int32) throws(SystemError) {
+    /// - Parameters:
+    ///   - reserved: How many descriptors are left to the rest of the process.
+    ///   - share: Which part of the others is for this one; nil: all.
+    init(
+        loop: Loop, own: OwnSockets, reserved: Int32, share: DescriptorShare? = nil
+    ) throws(SystemError) {
+        self.share = share
         let limit = Int64(clamping: ThisProcess.descriptorLimit)
         firstReserved = limit - Int64(reserved)
         self.loop = loop
@@ -51,7 +60,13 @@ final class Resources {
 
     /// Whether a descriptor is one of the last, which are not for flows and mirrors.
     func isReserved(_ descriptor: Int32) -> Bool {
-        Int64(descriptor) >= firstReserved
+        Int64(descriptor) >= firstReserved || isShareUsedUp
+    }
+
+    /// A UDP flow with a socket of its own counts twice: this is a bound, not an account.
+    private var isShareUsedUp: Bool {
+        guard let share else { return false }
+        return Int64(own.count + countFlows()) >= share.part(of: firstReserved)
     }
 
     /// Stops accepting until there are descriptors again.

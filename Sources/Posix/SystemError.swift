@@ -20,6 +20,11 @@
     /// No descriptor is left for this (EMFILE).
     package static func noDescriptor(for call: String) -> SystemError { SystemError(call, EMFILE) }
 
+    /// Something that is no program of its own holds the address (EADDRINUSE).
+    package static func addressInUse(by holder: String) -> SystemError {
+        SystemError(holder, EADDRINUSE)
+    }
+
     /// The call and the C library's words for the errno, as `bind: Address already in use`.
     @usableFromInline package var description: String { "\(call): \(Self.text(of: code))" }
 

@@ -43,6 +43,11 @@ extension Diagnosis {
     }
 
     static func toggle(_ facts: DoctorFacts) -> Finding {
+        if facts.guest != "", facts.status?.guests.first?.enabled == false {
+            return Finding(
+                "host networking", .note, "off for guest \(facts.guest): its enabled is false",
+                fix: "set it to true in the settings")
+        }
         if facts.status?.enabled ?? facts.isEnabled {
             return Finding("host networking", .ok, "on")
         }
@@ -107,10 +112,15 @@ extension Diagnosis {
         guard let status = facts.status else {
             return Finding("versions", .note, "this program is \(facts.version)")
         }
-        return versions([
-            ("this program", facts.version), ("helper", status.version),
-            ("agent", status.guest?.agentVersion),
-        ])
+        return versions(
+            [
+                ("this program", facts.version), ("helper", status.version),
+            ] + agents(status))
+    }
+
+    private static func agents(_ status: StatusReport) -> [(String, String?)] {
+        guard status.guests.count > 1 else { return [("agent", status.guest?.agentVersion)] }
+        return status.guests.map { ("agent of \($0.name)", $0.guest?.agentVersion) }
     }
 
     /// Whether the programs are of one version, those that have one.
@@ -126,7 +136,11 @@ extension Diagnosis {
         guard let hints = facts.status?.hints else {
             return [Finding("hints", .note, needsHelper)]
         }
-        let machines = [("host", hints.host), ("guest", hints.guest)]
+        let guests = facts.guests.compactMap { guest in
+            guest.status.map { ("guest \(guest.guest)", $0.hints.guest) }
+        }
+        let machines =
+            [("host", hints.host)] + (guests.isEmpty ? [("guest", hints.guest)] : guests)
         return machines.compactMap { machine, text in
             guard let text, !text.isEmpty else { return nil }
             if text == "kernel" {
@@ -258,7 +272,8 @@ extension Diagnosis {
     private static func list(_ ports: [PortSnapshot]) -> String {
         let named = ports.prefix(5).map { port in
             let why = port.reason == .none ? "" : " (\(port.reason.text))"
-            return "\(port.kind.name) \(port.listener)\(why)"
+            let guest = port.guest.isEmpty ? "" : "\(port.guest): "
+            return "\(guest)\(port.kind.name) \(port.listener)\(why)"
         }
         let more = ports.count > 5 ? ["and \(ports.count - 5) more"] : []
         return (named + more).joined(separator: "; ")

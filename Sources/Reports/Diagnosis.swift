@@ -32,6 +32,16 @@ package struct Finding: Codable, Equatable, Sendable {
     }
 }
 
+extension Finding {
+    /// The same, about one guest of several.
+    fileprivate func of(_ guest: String) -> Finding {
+        guard !guest.isEmpty else { return self }
+        var finding = self
+        finding.check = "\(guest): \(check)"
+        return finding
+    }
+}
+
 /// What the doctor looks at.
 package struct DoctorFacts: Equatable, Sendable {
     /// A file that was read, or why it cannot be used.
@@ -72,6 +82,11 @@ package struct DoctorFacts: Equatable, Sendable {
     /// How many descriptors the helper may have; nil where that cannot be seen.
     package var descriptorLimit: Int?
 
+    /// The guest's name, of one of several.
+    package var guest = ""
+    /// The same of each of several guests, as far as it is about that one; empty for one.
+    package var guests: [DoctorFacts] = []
+
     /// Nothing is known.
     package init() {}
 }
@@ -85,11 +100,12 @@ package struct Diagnosis: Codable, Equatable, Sendable {
 
     /// Judges.
     package init(_ facts: DoctorFacts) {
-        var findings = [
-            Self.helper(facts), Self.settings(facts), Self.toggle(facts), Self.key(facts),
-            Self.tunnel(facts), Self.guest(facts), Self.versions(facts),
-        ]
-        findings += Self.hints(facts) + Self.owners(facts)
+        var findings = [Self.helper(facts), Self.settings(facts), Self.toggle(facts)]
+        for guest in facts.guests.isEmpty ? [facts] : facts.guests {
+            let about = [Self.key(guest), Self.tunnel(guest), Self.guest(guest)]
+            findings += about.map { $0.of(guest.guest) }
+        }
+        findings += [Self.versions(facts)] + Self.hints(facts) + Self.owners(facts)
         findings += [
             Self.lowPorts(facts), Self.descriptors(facts), Self.conflicts(facts),
             Self.unmirrored(facts), Self.loops(facts),

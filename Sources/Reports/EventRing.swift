@@ -25,10 +25,12 @@ package struct EventRing: Sendable {
     }
 
     /// Adds an event.
-    package mutating func add(_ kind: HelperEvent.Kind, time: Int) {
+    ///
+    /// - Parameter guest: The guest that it is about, of several.
+    package mutating func add(_ kind: HelperEvent.Kind, guest: String = "", time: Int) {
         newest += 1
         counts[kind.name, default: 0] += 1
-        let event = HelperEvent(number: newest, time: time, kind: kind)
+        let event = HelperEvent(number: newest, time: time, kind: kind.of(guest), guest: guest)
         if history.count < Self.kept {
             history.append(event)
         } else {

@@ -6,7 +6,8 @@ package enum EventText {
     package static func line(_ event: HelperEvent) -> String {
         let name = event.kind.name
         let gap = String(repeating: " ", count: max(1, 16 - name.count))
-        return name + gap + words(event.kind)
+        let guest = event.guest.isEmpty ? "" : "\(event.guest): "
+        return name + gap + guest + words(event.kind)
     }
 
     private static func words(_ kind: HelperEvent.Kind) -> String {

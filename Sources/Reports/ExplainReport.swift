@@ -14,11 +14,18 @@ package struct ExplainReport: Codable, Equatable, Sendable {
     package var listeners: [PortSnapshot]
 
     /// Collects what is known about a port.
-    package init(_ question: PortQuestion, ports: [PortSnapshot], outlook: Outlook) {
+    ///
+    /// - Parameter guests: What holds for each of several guests, or for the one.
+    package init(_ question: PortQuestion, ports: [PortSnapshot], guests: [Outlook]) {
         port = question.port
         `protocol` = question.transport?.name
         listeners = Explanation.rows(question, ports)
         mirrored = listeners.contains { $0.state == .active || $0.state == .covered }
-        text = Explanation.text(question, ports: ports, outlook: outlook)
+        text = Explanation.text(question, ports: ports, guests: guests)
+    }
+
+    /// The same of the one guest.
+    package init(_ question: PortQuestion, ports: [PortSnapshot], outlook: Outlook) {
+        self.init(question, ports: ports, guests: [outlook])
     }
 }

@@ -7,22 +7,39 @@ package import TwinportModel
 package enum Explanation {
     private static let explained: Set<SocketKind> = [.tcp, .udp, .udplite, .sctp]
 
-    /// The blocks, an empty line between two, and last what holds for all ports.
+    /// The blocks of the one guest's listeners, an empty line between two, and last what holds for all ports.
     package static func text(
         _ question: PortQuestion, ports: [PortSnapshot], outlook: Outlook
     ) -> String {
-        let rows = rows(question, ports)
-        var blocks =
-            rows.isEmpty
-            ? [nothing(question, outlook)] : rows.map { block($0, outlook).text }
-        if let general = general(outlook) { blocks.append(general) }
-        return blocks.joined(separator: "\n\n")
+        text(question, ports: ports, guests: [outlook])
     }
 
     /// The block of one listener, and what holds for all ports.
-    package static func text(of row: PortSnapshot, outlook: Outlook) -> String {
-        [block(row, outlook).text, general(outlook)].compactMap { $0 }
+    ///
+    /// - Parameter guests: What holds for each of several guests, or for the one.
+    package static func text(of row: PortSnapshot, guests: [Outlook]) -> String {
+        guard let outlook = guests.first(where: { $0.guest == row.guest }) else { return "" }
+        return [block(row, outlook).text, general(outlook)].compactMap { $0 }
             .joined(separator: "\n\n")
+    }
+
+    /// The same of several guests: a block for each listener, and last what holds for the guests that have one there;
+    /// where none has, for all.
+    package static func text(
+        _ question: PortQuestion, ports: [PortSnapshot], guests: [Outlook]
+    ) -> String {
+        let rows = rows(question, ports)
+        var blocks = guests.flatMap { outlook in
+            rows.filter { $0.guest == outlook.guest }.map { block($0, outlook).text }
+        }
+        if blocks.isEmpty, let first = guests.first { blocks = [nothing(question, first)] }
+        let concerned = guests.filter { outlook in
+            rows.isEmpty || rows.contains { $0.guest == outlook.guest }
+        }
+        for general in concerned.compactMap({ general($0) }) where !blocks.contains(general) {
+            blocks.append(general)
+        }
+        return blocks.joined(separator: "\n\n")
     }
 
     /// The listeners that it is about, by direction, port and address.
@@ -35,8 +52,11 @@ package enum Explanation {
     }
 
     private static func isBefore(_ one: PortSnapshot, _ two: PortSnapshot) -> Bool {
-        func key(_ row: PortSnapshot) -> (String, Port, String, String) {
-            (row.direction.rawValue, row.listener.port, row.listener.description, row.kind.name)
+        func key(_ row: PortSnapshot) -> (String, Port, String, String, String) {
+            (
+                row.direction.rawValue, row.listener.port, row.listener.description,
+                row.kind.name, row.guest
+            )
         }
         return key(one) < key(two)
     }
@@ -59,7 +79,8 @@ package enum Explanation {
                     : ".")
         }
         return
-            "Nothing that Twinport knows of listens on port \(question.text), in the guest or on the host."
+            "Nothing that Twinport knows of listens on port \(question.text), in "
+            + "\(outlook.guest.isEmpty ? "the" : "any") guest or on the host."
             + (outlook.session == .up ? look : "")
     }
 
@@ -75,15 +96,16 @@ package enum Explanation {
         }
         if outlook.session == .down {
             if let trouble = outlook.sessionError, TunnelAdvice.isAboutKey(trouble) {
-                return "The tunnel to \(name(outlook.role.peer)) is down: \(trouble).\n"
+                return "The tunnel to \(name(outlook.role.peer, outlook.guest)) is down: \(trouble).\n"
                     + "  Fix: \(TunnelAdvice.sameKey)."
             }
             let other = outlook.role == .host ? "twinport-agent" : "\"twinport host\""
-            return "The tunnel to \(name(outlook.role.peer)) is down"
+            return "The tunnel to \(name(outlook.role.peer, outlook.guest)) is down"
                 + (outlook.sessionError.map { " (\($0))" } ?? "")
-                + ": is \(other) running \(place(outlook.role.peer))?"
+                + ": is \(other) running \(place(outlook.role.peer, outlook.guest))?"
         }
-        return outlook.tunnelWarning.map { "The tunnel has \($0)." }
+        let which = outlook.guest.isEmpty ? "The tunnel" : "The tunnel to guest \(outlook.guest)"
+        return outlook.tunnelWarning.map { "\(which) has \($0)." }
     }
 
     private static func block(_ row: PortSnapshot, _ outlook: Outlook) -> ExplanationBlock {
@@ -92,7 +114,7 @@ package enum Explanation {
         var block = verdict(row, outlook.lines)
         block.verdict =
             "A \(row.kind.name.uppercased()) listener on \(row.listener) "
-            + "\(place(row.direction.listenerRole))\(owner) \(block.verdict)"
+            + "\(place(row.direction.listenerRole, row.guest))\(owner) \(block.verdict)"
         if let clients = outlook.clients.flatMap({ ClientAdvice.text(row, $0) }) {
             block.also.append(clients)
         }
@@ -104,18 +126,22 @@ package enum Explanation {
         return block
     }
 
-    private static func place(_ role: Role) -> String {
-        role == .guest ? "in the guest" : "on the host"
+    private static func place(_ role: Role, _ guest: String) -> String {
+        role == .guest ? "in \(name(.guest, guest))" : "on the host"
     }
 
-    private static func name(_ role: Role) -> String { role == .guest ? "the guest" : "the host" }
+    /// - Parameter guest: Which one, of several.
+    private static func name(_ role: Role, _ guest: String) -> String {
+        if role == .host { return "the host" }
+        return guest.isEmpty ? "the guest" : "guest \(guest)"
+    }
 
     private static func verdict(_ row: PortSnapshot, _ lines: SettingsLines) -> ExplanationBlock {
-        let there = name(row.direction.listenerRole.peer)
+        let there = name(row.direction.listenerRole.peer, row.guest)
         switch row.state {
         case .active: return active(row, there)
         case .pending: return pending(row, there)
-        case .conflict: return conflict(row.reason, there)
+        case .conflict: return neighbour(row.reason, there) ?? conflict(row.reason, there)
         case .denied:
             return .notMirrored(
                 "\(there) does not permit it. \(capitalised(row.reason.text)).",
@@ -147,7 +173,8 @@ package enum Explanation {
             return ExplanationBlock(
                 "is not mirrored yet.", why: "\(row.reason.text).",
                 fix: "it is known within half a second, "
-                    + "if the program that watches \(place(row.direction.listenerRole)) is root.")
+                    + "if the program that watches \(place(row.direction.listenerRole, row.guest)) is root."
+            )
         }
         // During an outage mirrors stay bound for a while, and are in the way of others.
         if case .tunnelDownKept = row.reason, !row.mirrors.isEmpty {
@@ -166,6 +193,16 @@ package enum Explanation {
     private static func holds(_ there: String) -> String {
         "The mirror holds that port of \(there): a program there that binds it gets EADDRINUSE, "
             + "and may get the port when it tries again."
+    }
+
+    /// A conflict with another guest's mirror; nil: it is another conflict.
+    private static func neighbour(_ reason: Reason, _ there: String) -> ExplanationBlock? {
+        guard case .guestHolds(let guest, let endpoint) = reason else { return nil }
+        return .notMirrored(
+            "\(endpoint) on \(there) is where guest \(guest) has a mirror, and the first one keeps "
+                + "the place.",
+            fix: "give one of the two guests an address of its own, as address: 127.0.1.2 in "
+                + "guests, or a rule with another port.")
     }
 
     private static func conflict(_ reason: Reason, _ there: String) -> ExplanationBlock {

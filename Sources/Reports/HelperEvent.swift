@@ -11,9 +11,12 @@ package struct HelperEvent: Equatable, Sendable {
     package var time: Int
     /// What happened.
     package var kind: Kind
+    /// The guest that it is about, of several; empty: all, or the only one.
+    package var guest = ""
 
     /// Describes an event.
-    package init(number: UInt64, time: Int, kind: Kind) {
+    package init(number: UInt64, time: Int, kind: Kind, guest: String = "") {
+        self.guest = guest
         self.number = number
         self.time = time
         self.kind = kind
@@ -77,6 +80,13 @@ extension HelperEvent.Kind {
         }
     }
 
+    /// The same, about one guest of several: the row of a listener names it, too.
+    func of(_ guest: String) -> HelperEvent.Kind {
+        guard !guest.isEmpty, case .node(.port(var port)) = self else { return self }
+        port.guest = guest
+        return .node(.port(port))
+    }
+
     /// All names but `gap`'s, which is a reader's and not the helper's.
     package static let names = [
         "port", "port-gone", "session-up", "session-down", "tunnel-trouble", "mirrors-closed",
@@ -87,7 +97,7 @@ extension HelperEvent.Kind {
 extension HelperEvent: Codable {
     private enum Key: String, CodingKey {
         case number, time, kind
-        case port, direction, `protocol`, listener, guest, reason, counter, times
+        case port, direction, `protocol`, listener, guest, reason, counter, times, guestName
     }
 
     /// Writes the keys that belong to the kind.
@@ -96,6 +106,7 @@ extension HelperEvent: Codable {
         try json.encode(number, forKey: .number)
         try json.encode(time, forKey: .time)
         try json.encode(kind.name, forKey: .kind)
+        try json.encode(guest.isEmpty ? nil : guest, forKey: .guestName)
         switch kind {
         case .node(let kind): try Self.encode(kind, into: &json)
         case .settings(let news): try news.encode(to: encoder)
@@ -134,7 +145,8 @@ extension HelperEvent: Codable {
             }
         self.init(
             number: try json.decode(UInt64.self, forKey: .number),
-            time: try json.decode(Int.self, forKey: .time), kind: kind)
+            time: try json.decode(Int.self, forKey: .time), kind: kind,
+            guest: try json.decodeIfPresent(String.self, forKey: .guestName) ?? "")
     }
 
     private static func nodeKind(

@@ -61,8 +61,10 @@ struct MetricFamily {
         add(value)
     }
 
-    mutating func add(_ value: String, _ labels: Labels = [:]) {
-        let pairs = labels.map { "\($0.key)=\"\(Self.escaped($0.value))\"" }
+    /// - Parameter guest: The guest's name, of several; empty: there is one only, and no label for it.
+    mutating func add(_ value: String, _ labels: Labels = [:], guest: String = "") {
+        let guest = guest.isEmpty ? [] : ["guest=\"\(Self.escaped(guest))\""]
+        let pairs = guest + labels.map { "\($0.key)=\"\(Self.escaped($0.value))\"" }
         let braces = pairs.isEmpty ? "" : "{\(pairs.joined(separator: ","))}"
         samples.append("\(braces) \(value)")
     }

@@ -17,6 +17,18 @@ package struct MetricsReport: Equatable, Sendable {
     /// How many descriptors the helper may have.
     package var descriptorLimit: UInt64 = 0
 
+    /// What is said of each guest; of the only one without a name.
+    var guests: [GuestReport] {
+        guard status.guests.isEmpty else { return status.guests }
+        var only = GuestReport()
+        only.session = status.session
+        only.guest = status.guest
+        only.hints = status.hints.guest
+        only.sessionSeconds = status.sessionSeconds
+        only.counters = status.counters
+        return [only]
+    }
+
     /// Measures nothing else yet.
     package init(status: StatusReport, ports: [PortSnapshot]) {
         self.status = status

@@ -4,6 +4,7 @@ extension MetricsText {
     /// What tells the figures of one listener from those of another. Neither its process nor its container: those
     /// change with every restart, and each change would be a new series.
     private struct Labels: Hashable {
+        let guest: String
         let direction: Direction
         let kind: SocketKind
         let listener: String
@@ -32,9 +33,9 @@ extension MetricsText {
         var sent = MetricFamily(
             "port_sent_bytes", .counter, unit: "bytes", "What a listener sent.")
         for (labels, traffic) in all.prefix(mostPorts) {
-            flows.add("\(traffic.flows)", labels.pairs)
-            received.add("\(traffic.bytesIn)", labels.pairs)
-            sent.add("\(traffic.bytesOut)", labels.pairs)
+            flows.add("\(traffic.flows)", labels.pairs, guest: labels.guest)
+            received.add("\(traffic.bytesIn)", labels.pairs, guest: labels.guest)
+            sent.add("\(traffic.bytesOut)", labels.pairs, guest: labels.guest)
         }
         let omitted = MetricFamily(
             "ports_omitted", .gauge,
@@ -44,7 +45,7 @@ extension MetricsText {
     }
 
     private static func order(_ labels: Labels) -> String {
-        "\(labels.direction.rawValue) \(labels.kind.name) \(labels.listener)"
+        "\(labels.direction.rawValue) \(labels.kind.name) \(labels.listener) \(labels.guest)"
     }
 
     /// `[::]` for both families and for IPv6 alone are two listeners with the same labels.
@@ -52,7 +53,8 @@ extension MetricsText {
         var found: [Labels: Traffic] = [:]
         for port in ports where port.kind.transport != nil && port.state != .unsupported {
             let labels = Labels(
-                direction: port.direction, kind: port.kind, listener: port.listener.description)
+                guest: port.guest, direction: port.direction, kind: port.kind,
+                listener: port.listener.description)
             found[labels, default: Traffic()].flows += port.flows
             found[labels, default: Traffic()].bytesIn &+= port.bytesIn
             found[labels, default: Traffic()].bytesOut &+= port.bytesOut
@@ -61,10 +63,14 @@ extension MetricsText {
     }
 
     /// What went wrong, a family for each counter.
-    static func counters(_ status: StatusReport) -> [MetricFamily] {
-        status.counters.sorted { $0.key < $1.key }.map { name, count in
-            MetricFamily(
-                snakeCase(name), .counter, help[name] ?? "docs/limits.md: \(name).", is: "\(count)")
+    static func counters(_ guests: [GuestReport]) -> [MetricFamily] {
+        Set(guests.flatMap(\.counters.keys)).sorted().map { name in
+            var family = MetricFamily(
+                snakeCase(name), .counter, help[name] ?? "docs/limits.md: \(name).")
+            for guest in guests {
+                if let count = guest.counters[name] { family.add("\(count)", guest: guest.name) }
+            }
+            return family
         }
     }
 

@@ -10,7 +10,7 @@ package enum MetricsText {
     package static func text(_ report: MetricsReport, _ format: MetricsFormat) -> String {
         let families =
             state(report) + session(report) + process(report) + sums(report)
-            + ports(report.ports) + counters(report.status) + [events(report)]
+            + ports(report.ports) + counters(report.guests) + [events(report)]
         let lines = families.flatMap { $0.lines(format) }
         return (lines + ["# EOF", ""]).joined(separator: "\n")
     }
@@ -26,44 +26,39 @@ package enum MetricsText {
             MetricFamily(
                 "settings_valid", .gauge, "Whether the settings file is in force.",
                 is: flag(status.settingsError == nil)),
-            hints(status),
+            hints(report),
         ]
     }
 
-    private static func hints(_ status: StatusReport) -> MetricFamily {
+    private static func hints(_ report: MetricsReport) -> MetricFamily {
         var family = MetricFamily(
             "kernel_hints", .gauge, "Whether a machine's kernel says when listeners change.")
-        family.add(flag(status.hints.host == "kernel"), ["machine": "host"])
-        if let guest = status.hints.guest {
-            family.add(flag(guest == "kernel"), ["machine": "guest"])
+        family.add(flag(report.status.hints.host == "kernel"), ["machine": "host"])
+        for guest in report.guests {
+            guard let hints = guest.hints else { continue }
+            family.add(flag(hints == "kernel"), ["machine": "guest"], guest: guest.name)
         }
         return family
     }
 
     private static func session(_ report: MetricsReport) -> [MetricFamily] {
-        let status = report.status
-        var families = [
-            MetricFamily(
-                "session_up", .gauge, "Whether a guest is connected.",
-                is: flag(status.session == .up))
-        ]
-        if let guest = status.guest {
-            var family = MetricFamily("guest", .info, "The guest that is connected.")
-            family.add(
+        var up = MetricFamily("session_up", .gauge, "Whether a guest is connected.")
+        var info = MetricFamily("guest", .info, "The guest that is connected.")
+        var age = MetricFamily(
+            "session_age_seconds", .gauge, unit: "seconds",
+            "For how long the guest has been connected.")
+        for row in report.guests {
+            up.add(flag(row.session == .up), guest: row.name)
+            if let seconds = row.sessionSeconds { age.add("\(seconds)", guest: row.name) }
+            guard let guest = row.guest else { continue }
+            info.add(
                 "1",
                 [
                     "hostname": guest.hostname, "kernel": guest.kernel,
                     "version": guest.agentVersion,
-                ])
-            families.append(family)
+                ], guest: row.name)
         }
-        if let seconds = status.sessionSeconds {
-            families.append(
-                MetricFamily(
-                    "session_age_seconds", .gauge, unit: "seconds",
-                    "For how long the guest has been connected.", is: "\(seconds)"))
-        }
-        return families
+        return [up, info, age]
     }
 
     private static func process(_ report: MetricsReport) -> [MetricFamily] {
@@ -95,17 +90,23 @@ package enum MetricsText {
     private static func sums(_ report: MetricsReport) -> [MetricFamily] {
         var listeners = MetricFamily("listeners", .gauge, "Listeners, by their mirrors' states.")
         var flows = MetricFamily("flows", .gauge, "Connections that are open.")
-        for direction in Direction.allCases {
-            let ports = report.ports.filter { $0.direction == direction }
-            for state in MirrorState.allCases {
-                let count = ports.count { $0.state == state }
-                listeners.add(
-                    "\(count)", ["direction": direction.rawValue, "state": state.name])
-            }
-            for transport in TransportProtocol.allCases {
-                let count = ports.reduce(0) { $0 + ($1.kind.transport == transport ? $1.flows : 0) }
-                flows.add(
-                    "\(count)", ["direction": direction.rawValue, "protocol": transport.name])
+        let byGuest = Dictionary(grouping: report.ports, by: \.guest)
+        for guest in report.guests.map(\.name) {
+            for direction in Direction.allCases {
+                let ports = (byGuest[guest] ?? []).filter { $0.direction == direction }
+                let labels = direction.rawValue
+                for state in MirrorState.allCases {
+                    let count = ports.count { $0.state == state }
+                    listeners.add(
+                        "\(count)", ["direction": labels, "state": state.name], guest: guest)
+                }
+                for transport in TransportProtocol.allCases {
+                    let count = ports.filter { $0.kind.transport == transport }
+                        .reduce(0) { $0 + $1.flows }
+                    flows.add(
+                        "\(count)", ["direction": labels, "protocol": transport.name],
+                        guest: guest)
+                }
             }
         }
         return [listeners, flows]

@@ -4,6 +4,8 @@ package import TwinportModel
 package struct Outlook: Equatable, Sendable {
     /// The machine of the program that reports.
     package var role: Role
+    /// The guest that it is about, of several.
+    package var guest = ""
     /// Whether host networking is on, as far as that is known here.
     package var isEnabled: Bool
     /// What switches host networking on, as it is typed.
@@ -38,6 +40,28 @@ package struct Outlook: Equatable, Sendable {
         session = status.session
         sessionError = status.sessionError
         clients = status.clients?.view
+    }
+
+    /// What holds for each of several guests, or for the one.
+    ///
+    /// - Parameter lines: Where things stand in the settings file.
+    package static func guests(
+        of status: StatusReport, defaultSettings: String?, lines: [String: Int]
+    ) -> [Outlook] {
+        if status.guests.isEmpty {
+            var outlook = Outlook(status, defaultSettings: defaultSettings)
+            outlook.lines = SettingsLines(lines)
+            return [outlook]
+        }
+        return status.guests.compactMap { row in
+            guard let narrowed = status.narrowed(to: row.name) else { return nil }
+            var outlook = Outlook(narrowed, defaultSettings: defaultSettings)
+            // One guest that is switched off is said by its listeners.
+            outlook.isEnabled = status.enabled
+            outlook.guest = row.name
+            outlook.lines = SettingsLines(lines, guest: row.name)
+            return outlook
+        }
     }
 
     /// The agent's: it has no settings, and the host does not tell whether host networking is on.

@@ -17,9 +17,12 @@ package struct PortFilter: Equatable, Sendable {
         case direction(Direction)
         case container(Glob)
         case process(Glob)
+        case guest(Glob)
     }
 
-    private static let keys = ["state", "port", "protocol", "direction", "container", "process"]
+    private static let keys = [
+        "state", "port", "protocol", "direction", "container", "process", "guest",
+    ]
     private var conditions: [String: [Condition]] = [:]
 
     /// Reads filters, as `state=conflict,port=8000-8100`.
@@ -59,6 +62,7 @@ package struct PortFilter: Equatable, Sendable {
             expected = Direction.allCases.map(\.rawValue).joined(separator: ", ")
         case "container": return .container(Glob(value))
         case "process": return .process(Glob(value))
+        case "guest": return .guest(Glob(value))
         default:
             throw Problem(
                 description: "there is no filter \"\(key)\": expected one of "
@@ -89,6 +93,7 @@ package struct PortFilter: Equatable, Sendable {
         case .ports(let range): return range.contains(port.listener.port)
         case .kind(let kind): return port.kind == kind
         case .direction(let direction): return port.direction == direction
+        case .guest(let glob): return glob.matches(port.guest)
         case .container(let glob):
             guard let container = port.container else { return false }
             return glob.matches(container.label) || glob.matches(container.id)

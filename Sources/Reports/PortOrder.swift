@@ -35,11 +35,19 @@ package enum PortOrder: String, CaseIterable, Sendable {
         }
     }
 
-    /// By direction, protocol and port.
+    private static func key(
+        _ port: PortSnapshot
+    ) -> (String, String, String, Port, String) {
+        (
+            port.guest, port.direction.rawValue, port.kind.name, port.listener.port,
+            port.listener.description
+        )
+    }
+
+    /// By guest, direction, protocol and port.
     static func usual(_ ports: [PortSnapshot]) -> [PortSnapshot] {
         ports.sorted {
-            ($0.direction.rawValue, $0.kind.name, $0.listener.port, $0.listener.description)
-                < ($1.direction.rawValue, $1.kind.name, $1.listener.port, $1.listener.description)
+            key($0) < key($1)
         }
     }
 }

@@ -61,8 +61,9 @@ enum RuleAdvice {
             let transport = row.kind.transport
         else { return nil }
         let match = "match: \(transport.name)/\(row.listener.port)"
+        let guest = row.guest.isEmpty ? "" : " of guest \(row.guest)"
         let first =
-            "A line that mends it, as the first of \(row.direction.rulesKey) in the settings:"
+            "A line that mends it, as the first of \(row.direction.rulesKey)\(guest) in the settings:"
         switch (row.reason, row.rule) {
         case (.loop, _): return "\(first) - { \(match), ignore: true }"
         case (.keptAfter, _), (.keptFor, _): return nil
@@ -82,7 +83,7 @@ extension Reason {
     var place: Endpoint? {
         switch self {
         case .inUse(let endpoint), .heldBy(_, let endpoint), .mirrorHolds(_, let endpoint),
-            .twinportHolds(_, let endpoint),
+            .twinportHolds(_, let endpoint), .guestHolds(_, let endpoint),
             .coveredBy(let endpoint), .keptAfter(_, _, let endpoint),
             .keptFor(_, _, let endpoint):
             endpoint

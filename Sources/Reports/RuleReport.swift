@@ -7,11 +7,15 @@ package enum RuleReport {
     /// - Parameters:
     ///   - rules: The rules of a direction, as the file has them.
     ///   - ports: What the running helper knows.
+    ///   - guest: Whose rules these are, of several guests.
     package static func lines(
-        _ rules: [MirrorRule], _ direction: Direction, _ ports: [PortSnapshot]
+        _ rules: [MirrorRule], _ direction: Direction, _ ports: [PortSnapshot],
+        guest: String = ""
     ) -> [String] {
-        let rows = ports.filter { $0.direction == direction && $0.kind.transport != nil }
-            .sorted { ($0.kind.name, $0.listener.port) < ($1.kind.name, $1.listener.port) }
+        let rows = ports.filter {
+            $0.direction == direction && $0.kind.transport != nil && $0.guest == guest
+        }
+        .sorted { ($0.kind.name, $0.listener.port) < ($1.kind.name, $1.listener.port) }
         let findings = rows.map { rules.finding(for: ListenerFacts($0)) }
         return rules.flatMap { rule in
             let decided = zip(rows, findings).compactMap { row, finding in
@@ -21,7 +25,8 @@ package enum RuleReport {
                 default: nil
                 }
             }
-            let title = "\(direction.rulesKey), \(rule.place.text): \(action(rule))"
+            let whose = guest.isEmpty ? "" : "\(guest): "
+            let title = "\(whose)\(direction.rulesKey), \(rule.place.text): \(action(rule))"
             return [title] + (decided.isEmpty ? ["  decides about no listener now"] : decided)
         }
     }

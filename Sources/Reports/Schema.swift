@@ -80,6 +80,7 @@ extension Shape {
         "bytesIn": .integer, "bytesOut": .integer, "uid": .nullable(.integer),
         "rule": .nullable(
             .object(["number": .integer, "line": .integer, "takesNextPort": .boolean])),
+        "guestName": .nullable(.string),
     ])
 
     static let flow = Shape.object([
@@ -88,6 +89,7 @@ extension Shape {
         "mirror": .string, "client": .string,
         "state": .words(["dialling", "open", "half-closed", "closed"]), "bytesIn": .integer,
         "bytesOut": .integer, "ageSeconds": .integer, "idleSeconds": .integer,
+        "guestName": .nullable(.string),
     ])
 
     private static let guest = Shape.object([
@@ -103,11 +105,10 @@ extension Shape {
         "tunnelWarning": .nullable(.string), "guest": .nullable(guest),
         "hints": .object(["host": .string, "guest": .nullable(.string)]),
         "ownersError": .nullable(.string),
-        "clients": .nullable(
-            .object(["seen": .nullable(.string), "wanted": .string, "why": .string])),
+        "clients": .nullable(clients),
         "uptimeSeconds": .integer, "sessionSeconds": .nullable(.integer),
         "states": .map(.integer), "flows": .integer, "rssBytes": .integer,
-        "openDescriptors": .integer, "counters": .map(.integer),
+        "openDescriptors": .integer, "counters": .map(.integer), "guests": .array(guestRow),
     ])
 
     static let explanation = Shape.object([
@@ -125,31 +126,56 @@ extension Shape {
             ])),
     ])
 
+    private static let guestRow = Shape.object([
+        "name": .string, "address": .nullable(.string), "enabled": .boolean,
+        "session": .words(["up", "down"]), "sessionError": .nullable(.string),
+        "tunnel": .string, "tunnelWarning": .nullable(.string), "guest": .nullable(guest),
+        "hints": .nullable(.string), "clients": .nullable(clients),
+        "sessionSeconds": .nullable(.integer), "states": .map(.integer), "flows": .integer,
+        "counters": .map(.integer),
+    ])
+
+    private static let clients = Shape.object([
+        "seen": .nullable(.string), "wanted": .string, "why": .string,
+    ])
+
+    private static let guestName = Shape.nullable(.string)
+
     /// One for each kind.
     static let events: [Shape] = [
-        .object(["kind": .words(["port"]), "number": .integer, "time": .integer, "port": port]),
+        .object([
+            "kind": .words(["port"]), "number": .integer, "time": .integer, "guestName": guestName,
+            "port": port,
+        ]),
         .object([
             "kind": .words(["port-gone"]), "number": .integer, "time": .integer,
+            "guestName": guestName,
             "direction": direction, "protocol": kind, "listener": .string,
         ]),
         .object([
-            "kind": .words(["session-up"]), "number": .integer, "time": .integer, "guest": guest,
+            "kind": .words(["session-up"]), "number": .integer, "time": .integer,
+            "guestName": guestName, "guest": guest,
         ]),
         .object([
             "kind": .words(["session-down", "tunnel-trouble"]), "number": .integer,
-            "time": .integer, "reason": .string,
+            "time": .integer, "guestName": guestName, "reason": .string,
         ]),
-        .object(["kind": .words(["mirrors-closed"]), "number": .integer, "time": .integer]),
         .object([
-            "kind": .words(["limit"]), "number": .integer, "time": .integer, "counter": .string,
+            "kind": .words(["mirrors-closed"]), "number": .integer, "time": .integer,
+            "guestName": guestName,
+        ]),
+        .object([
+            "kind": .words(["limit"]), "number": .integer, "time": .integer, "guestName": guestName,
+            "counter": .string,
             "times": .integer,
         ]),
         .object([
             "kind": .words(["settings"]), "number": .integer, "time": .integer,
+            "guestName": guestName,
             "enabled": .boolean, "tunnel": .string, "error": .nullable(.string),
         ]),
         .object([
-            "kind": .words(["gap"]), "number": .integer, "time": .integer,
+            "kind": .words(["gap"]), "number": .integer, "time": .integer, "guestName": guestName,
             "lost": .nullable(.integer), "restarted": .boolean,
         ]),
     ]

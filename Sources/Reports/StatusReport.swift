@@ -36,6 +36,41 @@ package enum SessionState: String, Codable, Sendable {
     case down
 }
 
+/// One of several guests in `GET /v1/status`. The names of the properties are the keys of the JSON.
+package struct GuestReport: Codable, Equatable, Sendable {
+    /// Its name in the settings.
+    package var name = ""
+    /// The address that it has for itself.
+    @Nullable package var address: String?
+    /// Whether the settings have it switched on.
+    package var enabled = true
+    /// Whether it is connected.
+    package var session = SessionState.down
+    /// Why it is not, or the last trouble.
+    @Nullable package var sessionError: String?
+    /// Where its tunnel is.
+    package var tunnel = ""
+    /// Who can pass for it, as the tunnel has no key.
+    @Nullable package var tunnelWarning: String?
+    /// What it says of itself; nil without a session.
+    @Nullable package var guest: GuestIdentity?
+    /// Whether its kernel says when listeners change; nil where that is not known.
+    @Nullable package var hints: String?
+    /// As whom its servers see clients on other machines; nil without a session.
+    @Nullable package var clients: ClientsReport?
+    /// Seconds since the session began.
+    @Nullable package var sessionSeconds: Int?
+    /// How many listeners are in each state.
+    package var states: [String: Int] = [:]
+    /// How many flows there are.
+    package var flows = 0
+    /// What went wrong so far.
+    package var counters: [String: UInt64] = [:]
+
+    /// An empty report.
+    package init() {}
+}
+
 /// `GET /v1/status`.
 package struct StatusReport: Codable, Equatable, Sendable {
     /// The helper's version.
@@ -78,6 +113,9 @@ package struct StatusReport: Codable, Equatable, Sendable {
     package var openDescriptors = 0
     /// What went wrong so far.
     package var counters: [String: UInt64] = [:]
+    /// Each of several guests; empty where the settings name none. What is above is then the sum of all, and null where
+    /// there is none.
+    package var guests: [GuestReport] = []
 
     /// An empty report.
     package init() {}

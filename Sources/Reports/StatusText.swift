@@ -6,16 +6,14 @@ package enum StatusText {
     ///
     /// - Parameter isColoured: Whether a terminal shows it.
     package static func lines(_ status: StatusReport, isColoured: Bool = false) -> [String] {
-        var lines = [
-            line("Host networking", status.enabled ? "on" : "off"),
-            tunnel(status.session, status.tunnel, status.sessionError, isColoured),
-        ]
-        if let warning = status.tunnelWarning { lines.append(line("", warning)) }
-        if let guest = status.guest {
+        var lines = [line("Host networking", status.enabled ? "on" : "off")]
+        if status.guests.count > 1 {
+            lines += guests(status.guests, isColoured)
+        } else {
             lines.append(
-                line(
-                    "Guest",
-                    "\(guest.hostname), \(guest.os) \(guest.kernel), agent \(guest.agentVersion)"))
+                tunnel(status.session, status.tunnel, status.sessionError, isColoured))
+            if let warning = status.tunnelWarning { lines.append(line("", warning)) }
+            if let guest = status.guest { lines.append(line("Guest", words(guest))) }
         }
         let guestHints = status.hints.guest.map { "; guest: \($0)" } ?? ""
         lines.append(line("Hints", "host: \(status.hints.host)\(guestHints)"))
@@ -30,6 +28,30 @@ package enum StatusText {
             process(
                 "Helper", status.version, status.pid, status.uptimeSeconds, status.rssBytes))
         return lines
+    }
+
+    private static func words(_ guest: GuestIdentity) -> String {
+        "\(guest.hostname), \(guest.os) \(guest.kernel), agent \(guest.agentVersion)"
+    }
+
+    /// A block for each of several guests.
+    private static func guests(_ rows: [GuestReport], _ isColoured: Bool) -> [String] {
+        let up = rows.count { $0.session == .up }
+        return [line("Guests", "\(up) of \(rows.count) connected")]
+            + rows.flatMap { row in
+                let word = row.session.rawValue
+                let shown = isColoured ? Colour(row.session).applied(to: word) : word
+                let address = row.address.map { " at \($0)" } ?? ""
+                let error = row.enabled ? row.sessionError.map { ": \($0)" } ?? "" : ", off"
+                var lines = [line("  \(row.name)", "\(shown) (\(row.tunnel))\(address)\(error)")]
+                if let warning = row.tunnelWarning { lines.append(line("", warning)) }
+                if let guest = row.guest {
+                    let states = counts(row.states)
+                    lines.append(line("", words(guest)))
+                    lines.append(line("", "\(states); flows: \(row.flows)"))
+                }
+                return lines
+            }
     }
 
     /// The agent's.
@@ -68,11 +90,12 @@ package enum StatusText {
     }
 
     private static func sums(_ states: [String: Int], _ flows: Int) -> [String] {
+        [line("Listeners", counts(states)), line("Flows", "\(flows)")]
+    }
+
+    private static func counts(_ states: [String: Int]) -> String {
         let counts = states.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
-        return [
-            line("Listeners", counts.isEmpty ? "none" : counts.joined(separator: ", ")),
-            line("Flows", "\(flows)"),
-        ]
+        return counts.isEmpty ? "none" : counts.joined(separator: ", ")
     }
 
     private static func process(

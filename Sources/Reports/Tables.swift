@@ -6,7 +6,7 @@ package enum PortsTable {
     /// The reason goes below its row; then bytes, flows and container go. A listener keeps its port.
     private static let fit = TableFit(
         least: [0: 7, 2: 15, 3: 15, 8: 14, 9: 10], below: [10],
-        told: [2: "listener", 3: "mirror", 8: "owner", 9: "container"], cutInTheMiddle: [2],
+        told: [(2, "listener"), (3, "mirror"), (8, "owner"), (9, "container")], cutInTheMiddle: [2],
         dropped: [6, 7, 5, 9, 8, 0, 1, 3])
 
     /// The table, of one row for each port.
@@ -20,24 +20,30 @@ package enum PortsTable {
         width: Int? = nil
     ) -> String {
         let sorted = order?.sorted(ports) ?? PortOrder.usual(ports)
+        // The guests' names come first, where there are any.
+        let guests = ports.contains { !$0.guest.isEmpty } ? 1 : 0
         var table = TextTable(
-            header: [
+            header: ["GUEST"].prefix(guests) + [
                 "DIRECTION", "PROTO", "LISTENER", "MIRROR", "STATE", "FLOWS", "IN", "OUT", "OWNER",
                 "CONTAINER", "REASON",
-            ], rightAligned: [5, 6, 7])
+            ], rightAligned: [5 + guests, 6 + guests, 7 + guests])
         for port in sorted {
-            table.add([
-                port.direction.rawValue, port.kind.name, port.listener.description,
-                Self.orDash(port.mirrors.map(\.description).joined(separator: ",")),
-                port.state.name,
-                "\(port.flows)", Quantity.bytes(port.bytesIn), Quantity.bytes(port.bytesOut),
-                Self.orDash(port.owner), port.container?.label ?? "-", Self.why(port),
-            ])
+            table.add([orDash(port.guest)].prefix(guests) + cells(port))
         }
+        let fit = guests == 0 ? fit : fit.afterColumn
         return table.lines(fit.within(width)) { cell, row, column in
-            isColoured && row > 0 && column == stateColumn
+            isColoured && row > 0 && column == stateColumn + guests
                 ? Colour(sorted[row - 1].state).applied(to: cell) : cell
         }
+    }
+
+    private static func cells(_ port: PortSnapshot) -> [String] {
+        [
+            port.direction.rawValue, port.kind.name, port.listener.description,
+            orDash(port.mirrors.map(\.description).joined(separator: ",")), port.state.name,
+            "\(port.flows)", Quantity.bytes(port.bytesIn), Quantity.bytes(port.bytesOut),
+            orDash(port.owner), port.container?.label ?? "-", why(port),
+        ]
     }
 
     /// The reason, and the rule that decided, unless the reason is that rule.
@@ -59,20 +65,24 @@ package enum FlowsTable {
     ///
     /// - Parameter width: How many columns the terminal has; nil: nothing is cut.
     package static func text(_ flows: [FlowSnapshot], width: Int? = nil) -> String {
+        let guests = flows.contains { !$0.guest.isEmpty } ? 1 : 0
         var table = TextTable(
-            header: [
+            header: ["GUEST"].prefix(guests) + [
                 "FLOW", "DIRECTION", "PROTO", "CLIENT", "MIRROR", "LISTENER", "STATE", "IN", "OUT",
                 "AGE", "IDLE",
-            ], rightAligned: [0, 7, 8, 9, 10])
-        for flow in flows.sorted(by: { $0.id < $1.id }) {
-            table.add([
-                "\(flow.id)", flow.direction.rawValue, flow.transport.name,
-                flow.client.description, flow.mirror.description, flow.listener.description,
-                flow.state.rawValue, Quantity.bytes(flow.bytesIn),
-                Quantity.bytes(flow.bytesOut), Quantity.time(flow.ageSeconds),
-                Quantity.time(flow.idleSeconds),
-            ])
+            ], rightAligned: Set([0, 7, 8, 9, 10].map { $0 + guests }))
+        for flow in flows.sorted(by: { ($0.guest, $0.id) < ($1.guest, $1.id) }) {
+            table.add([flow.guest].prefix(guests) + cells(flow))
         }
-        return table.lines(fit.within(width))
+        return table.lines((guests == 0 ? fit : fit.afterColumn).within(width))
+    }
+
+    private static func cells(_ flow: FlowSnapshot) -> [String] {
+        [
+            "\(flow.id)", flow.direction.rawValue, flow.transport.name,
+            flow.client.description, flow.mirror.description, flow.listener.description,
+            flow.state.rawValue, Quantity.bytes(flow.bytesIn), Quantity.bytes(flow.bytesOut),
+            Quantity.time(flow.ageSeconds), Quantity.time(flow.idleSeconds),
+        ]
     }
 }

@@ -12,7 +12,7 @@ struct TableFit {
     /// What joins the cells of these.
     var joint = "; "
     /// Columns whose cells are told below their row where they are cut or left out, and how they are called there.
-    var told: KeyValuePairs<Int, String> = [:]
+    var told: [(column: Int, name: String)] = []
     /// Columns whose cells are cut in the middle, because their ends tell more.
     var cutInTheMiddle: Set<Int> = []
     /// Which columns are left out, the first one first.
@@ -24,6 +24,17 @@ struct TableFit {
     func within(_ width: Int?) -> TableFit {
         var fit = self
         fit.width = width
+        return fit
+    }
+
+    /// The same, for a table with one more column in front, which is never left out.
+    var afterColumn: TableFit {
+        var fit = self
+        fit.least = Dictionary(uniqueKeysWithValues: least.map { ($0.key + 1, $0.value) })
+        fit.below = below.map { $0 + 1 }
+        fit.told = told.map { (column: $0.column + 1, name: $0.name) }
+        fit.cutInTheMiddle = Set(cutInTheMiddle.map { $0 + 1 })
+        fit.dropped = dropped.map { $0 + 1 }
         return fit
     }
 
@@ -100,7 +111,7 @@ struct TableFit {
     func missing(_ widths: [Int?]) -> [Int] {
         widths.indices.filter { column in
             widths[column] == nil && !below.contains(column)
-                && !told.contains { $0.key == column }
+                && !told.contains { $0.column == column }
         }
     }
 

@@ -18,6 +18,8 @@ package struct Settings: Equatable, Sendable {
     package var udp = UDP()
     /// `scan`.
     package var scan = Scan()
+    /// `guests`, each with what the file says of all of them filled in; empty for one guest at `tunnel`.
+    package var guests: [Guest] = []
 
     /// The defaults.
     package init() {}

@@ -29,7 +29,7 @@ enum SettingsDecoder {
     private static func settings(_ root: NodeReader) throws(SettingsError) -> Settings {
         let members = try root.members([
             "hostNetworking", "enhancedContainerIsolation", "tunnel", "guestToHost",
-            "hostToGuest", "udp", "scan",
+            "hostToGuest", "udp", "scan", "guests",
         ])
         var settings = Settings()
         if let node = members["hostNetworking"] {
@@ -39,10 +39,17 @@ enum SettingsDecoder {
         if let node = members["tunnel"] {
             (settings.tunnel, settings.tunnelKey) = try tunnel(node)
         }
-        if let node = members["guestToHost"] { settings.guestToHost = try guestToHost(node) }
-        if let node = members["hostToGuest"] { settings.hostToGuest = try hostToGuest(node) }
-        if let node = members["udp"] { settings.udp = try udp(node) }
+        if let node = members["guestToHost"] {
+            settings.guestToHost = try guestToHost(node, settings.guestToHost)
+        }
+        if let node = members["hostToGuest"] {
+            settings.hostToGuest = try hostToGuest(node, settings.hostToGuest)
+        }
+        if let node = members["udp"] { settings.udp = try udp(node, settings.udp) }
         if let node = members["scan"] { settings.scan = try scan(node) }
+        if let node = members["guests"] {
+            settings.guests = try guests(node, settings, tunnel: members["tunnel"])
+        }
         if let node = members["enhancedContainerIsolation"] {
             settings.isEnhancedContainerIsolation = try node.bool()
             if settings.isEnhancedContainerIsolation, settings.isEnabled {
@@ -56,6 +63,31 @@ enum SettingsDecoder {
     static let isolationReason =
         "Enhanced Container Isolation keeps containers apart from the host, host networking gives them "
         + "the host's network: set this or hostNetworking.enabled to false"
+
+    private static func guests(
+        _ node: NodeReader, _ settings: Settings, tunnel one: NodeReader?
+    ) throws(SettingsError) -> [Settings.Guest] {
+        if let one {
+            throw one.fail(
+                "guests is set as well, and each guest has a tunnel of its own; move this one to its guest"
+            )
+        }
+        let sections = GuestDecoder.Sections(tunnel: tunnel, others: sections)
+        return try GuestDecoder.guests(node, settings, sections)
+    }
+
+    /// The sections that a guest may have for itself.
+    private static func sections(
+        _ members: [String: NodeReader], _ guest: inout Settings.Guest
+    ) throws(SettingsError) {
+        if let node = members["guestToHost"] {
+            guest.guestToHost = try guestToHost(node, guest.guestToHost)
+        }
+        if let node = members["hostToGuest"] {
+            guest.hostToGuest = try hostToGuest(node, guest.hostToGuest)
+        }
+        if let node = members["udp"] { guest.udp = try udp(node, guest.udp) }
+    }
 
     private static func tunnel(
         _ node: NodeReader
@@ -95,13 +127,14 @@ enum SettingsDecoder {
         }
     }
 
+    /// - Parameter base: What holds where the section says nothing.
     private static func guestToHost(
-        _ node: NodeReader
+        _ node: NodeReader, _ base: Settings.GuestToHost
     ) throws(SettingsError) -> Settings.GuestToHost {
         let members = try node.members([
             "enabled", "rules", "bind", "scope", "clientAddress", "only", "ignore",
         ])
-        var section = Settings.GuestToHost()
+        var section = base
         if let node = members["enabled"] { section.isEnabled = try node.bool() }
         if let node = members["rules"] {
             section.rules = try RuleDecoder.rules(node, .guestToHost)
@@ -121,11 +154,12 @@ enum SettingsDecoder {
         return section
     }
 
+    /// - Parameter base: What holds where the section says nothing.
     private static func hostToGuest(
-        _ node: NodeReader
+        _ node: NodeReader, _ base: Settings.HostToGuest
     ) throws(SettingsError) -> Settings.HostToGuest {
         let members = try node.members(["enabled", "rules", "only", "ignore", "showOwners"])
-        var section = Settings.HostToGuest()
+        var section = base
         if let node = members["enabled"] { section.isEnabled = try node.bool() }
         if let node = members["rules"] {
             section.rules = try RuleDecoder.rules(node, .hostToGuest)
@@ -158,9 +192,12 @@ enum SettingsDecoder {
         return rules
     }
 
-    private static func udp(_ node: NodeReader) throws(SettingsError) -> Settings.UDP {
+    /// - Parameter base: What holds where the section says nothing.
+    private static func udp(
+        _ node: NodeReader, _ base: Settings.UDP
+    ) throws(SettingsError) -> Settings.UDP {
         let members = try node.members(["idle", "ephemeralAfter"])
-        var section = Settings.UDP()
+        var section = base
         if let node = members["idle"] {
             section.idle = try duration(node, atLeast: 1_000, "a duration of 1s to 24h, as 300s")
         }

@@ -180,6 +180,20 @@ package enum SettingsEdit {
         #  only: [tcp/5432]
         #  showOwners: false
 
-        """
+        """ + guestsTemplate
     }
+
+    private static let guestsTemplate = """
+
+        # Several VMs: a name and a tunnel for each, in place of "tunnel" above. What a guest does not say, the sections
+        # above do. With an address of its own no port of it is in another one's way ("twinport hosts").
+        #guests:
+        #  - name: web-vm
+        #    tunnel: { listen: "unix:///run/twinport/web-vm.sock", key: /etc/twinport/web-vm.key }
+        #    address: 127.0.1.2
+        #  - name: db-vm
+        #    tunnel: { connect: vsock://5:1024 }
+        #    guestToHost: { only: [tcp/5432] }
+
+        """
 }

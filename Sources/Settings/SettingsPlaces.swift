@@ -25,6 +25,14 @@ package enum SettingsPlaces {
         return lines
     }
 
+    /// A guest's keys begin with its name, as `guests[web].guestToHost.only`.
+    private static func collectGuest(_ node: Node, _ lines: inout [String: Int]) {
+        guard case .mapping(let mapping) = node,
+            let name = mapping.first(where: { $0.key.scalar?.string == "name" })?.value.scalar
+        else { return }
+        collect(node, "guests[\(name.string)]", &lines)
+    }
+
     /// Sections, their keys, and the lists in these: no deeper.
     private static func collect(_ node: Node, _ path: String, _ lines: inout [String: Int]) {
         if case .mapping(let mapping) = node {
@@ -35,6 +43,7 @@ package enum SettingsPlaces {
                 collect(value, inner, &lines)
             }
         } else if case .sequence(let items) = node {
+            if path == "guests" { return items.forEach { collectGuest($0, &lines) } }
             for item in items {
                 guard let rule = item.scalar.flatMap({ PortRule($0.string) }) else { continue }
                 // The first of two that are alike is the one that decides.

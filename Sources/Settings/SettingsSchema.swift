@@ -88,9 +88,36 @@ package enum SettingsSchema {
                 },
                 "hints": { "type": "boolean", "default": true }
               }
+            },
+            "guests": {
+              "description": "Several guests, each with a tunnel of its own. What one does not say, the sections above do.",
+              "type": "array", "minItems": 1, "maxItems": 64,
+              "items": { "$ref": "#/$defs/guest" }
             }
           },
+          "not": { "required": ["tunnel", "guests"] },
           "$defs": {
+            "guest": {
+              "type": "object", "additionalProperties": false, "required": ["name", "tunnel"],
+              "properties": {
+                "name": {
+                  "description": "How people call it; also its name in /etc/hosts.",
+                  "type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+                },
+                "enabled": { "type": "boolean", "default": true },
+                "tunnel": {
+                  "allOf": [{ "$ref": "#/properties/tunnel" }], "type": "object",
+                  "anyOf": [{ "required": ["listen"] }, { "required": ["connect"] }]
+                },
+                "address": {
+                  "description": "Where its wildcard and loopback listeners are mirrored, as 127.0.1.2.",
+                  "type": "string", "pattern": "^127[.][0-9]{1,3}[.][0-9]{1,3}[.][0-9]{1,3}$"
+                },
+                "guestToHost": { "$ref": "#/properties/guestToHost" },
+                "hostToGuest": { "$ref": "#/properties/hostToGuest" },
+                "udp": { "$ref": "#/properties/udp" }
+              }
+            },
             "uri": {
               "description": "As unix:///run/twinport.sock, vsock://any:1024 or tcp://192.168.1.5:7070.",
               "type": "string", "pattern": "^(unix|vsock|firecracker|tcp)://."

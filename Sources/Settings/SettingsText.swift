@@ -4,38 +4,70 @@ internal import TwinportModel
 package enum SettingsText {
     /// The file's text; reading it gives the same settings.
     package static func text(_ settings: Settings) -> String {
-        let tunnel =
-            switch settings.tunnel {
-            case .listen(let uri): "listen: \(ScalarText.bare(uri.description))"
-            case .connect(let uri): "connect: \(ScalarText.bare(uri.description))"
-            case nil: "listen: \(ScalarText.bare("unix://\(Places.tunnel)"))"
-            }
-        let key = settings.tunnelKey.map { "\n  key: \(ScalarText.bare($0))" } ?? ""
-        let (toHost, toGuest) = (settings.guestToHost, settings.hostToGuest)
+        let one = settings.allGuests[0]
         return """
             hostNetworking:
               enabled: \(settings.isEnabled)
             enhancedContainerIsolation: \(settings.isEnhancedContainerIsolation)
-            tunnel:
-              \(tunnel)\(key)
+
+            """ + (settings.guests.isEmpty ? tunnel(one) : "")
+                + sections(settings.guestToHost, settings.hostToGuest, settings.udp)
+                    + """
+                    scan:
+                      interval: \(settings.scan.interval.map(DurationText.text) ?? "adaptive")
+                      hints: \(settings.scan.usesHints)
+
+                    """ + guests(settings)
+    }
+
+    private static func tunnel(_ guest: Settings.Guest) -> String {
+        let place =
+            switch guest.tunnel {
+            case .listen(let uri): "listen: \(ScalarText.bare(uri.description))"
+            case .connect(let uri): "connect: \(ScalarText.bare(uri.description))"
+            }
+        let key = guest.tunnelKey.map { "  key: \(ScalarText.bare($0))\n" } ?? ""
+        return "tunnel:\n  \(place)\n\(key)"
+    }
+
+    /// What the whole file and each guest can have.
+    ///
+    /// - Parameter hasBase: Whether something else holds where these say nothing.
+    private static func sections(
+        _ toHost: Settings.GuestToHost, _ toGuest: Settings.HostToGuest, _ udp: Settings.UDP,
+        hasBase: Bool = false
+    ) -> String {
+        let none = hasBase ? "\n  rules: []" : ""
+        let hostRules = toHost.rules.isEmpty ? none : RuleText.lines(toHost.rules)
+        let guestRules = toGuest.rules.isEmpty ? none : RuleText.lines(toGuest.rules)
+        return """
             guestToHost:
-              enabled: \(toHost.isEnabled)\(RuleText.lines(toHost.rules))
+              enabled: \(toHost.isEnabled)\(hostRules)
               bind: \(toHost.bind.rawValue)
               scope: \(toHost.scope.rawValue)\(only(toHost.only))
               clientAddress: \(toHost.clientAddress.rawValue)
               ignore: [\(list(toHost.ignore))]
             hostToGuest:
-              enabled: \(toGuest.isEnabled)\(RuleText.lines(toGuest.rules))\(only(toGuest.only))
+              enabled: \(toGuest.isEnabled)\(guestRules)\(only(toGuest.only))
               ignore: [\(list(toGuest.ignore))]
               showOwners: \(toGuest.showsOwners)
             udp:
-              idle: \(DurationText.text(settings.udp.idle))
-              ephemeralAfter: \(settings.udp.ephemeralAfter.map(DurationText.text) ?? "never")
-            scan:
-              interval: \(settings.scan.interval.map(DurationText.text) ?? "adaptive")
-              hints: \(settings.scan.usesHints)
+              idle: \(DurationText.text(udp.idle))
+              ephemeralAfter: \(udp.ephemeralAfter.map(DurationText.text) ?? "never")
 
             """
+    }
+
+    private static func guests(_ settings: Settings) -> String {
+        if settings.guests.isEmpty { return "" }
+        return "guests:\n"
+            + settings.guests.map { guest in
+                var text = "name: \(guest.name)\nenabled: \(guest.isEnabled)\n\(tunnel(guest))"
+                if let address = guest.address { text += "address: \(address)\n" }
+                text += sections(guest.guestToHost, guest.hostToGuest, guest.udp, hasBase: true)
+                let lines = text.split(separator: "\n").map { "    \($0)\n" }.joined()
+                return "  - " + lines.dropFirst(4)
+            }.joined()
     }
 
     private static func only(_ rules: [PortRule]?) -> String {

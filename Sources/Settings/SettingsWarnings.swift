@@ -11,20 +11,27 @@ package enum SettingsWarnings {
     package static func lines(
         _ settings: Settings, file: String, addresses: [IPAddress]
     ) -> [String] {
-        let lists = [
-            (Direction.guestToHost, settings.guestToHost.rules),
-            (.hostToGuest, settings.hostToGuest.rules),
-        ]
+        let lists = settings.allGuests + (settings.guests.isEmpty ? [] : [settings.base])
         return switches(settings, file)
-            + lists.flatMap { direction, rules in
-                rules.enumerated().flatMap { index, rule in
-                    (problems(rule, addresses) + shadowed(rule, by: rules[..<index])).map {
-                        key, problem in
-                        let path = "\(direction.rulesKey)[\(rule.place.number - 1)].\(key)"
-                        return "\(file):\(rule.place.line): warning: \(path): \(problem)"
-                    }
+            + lists.flatMap { guest in
+                Direction.allCases.filter { !settings.inherits(guest, $0) }.flatMap { direction in
+                    warnings(guest.rules(direction), of: guest, direction, addresses, file)
                 }
             }
+            + sharedKeys(settings).map { "\(file): warning: \($0)" }
+    }
+
+    private static func warnings(
+        _ rules: [MirrorRule], of guest: Settings.Guest, _ direction: Direction,
+        _ addresses: [IPAddress], _ file: String
+    ) -> [String] {
+        rules.enumerated().flatMap { index, rule in
+            (problems(rule, addresses) + shadowed(rule, by: rules[..<index])).map { key, problem in
+                let path =
+                    "\(guest.prefix)\(direction.rulesKey)[\(rule.place.number - 1)].\(key)"
+                return "\(file):\(rule.place.line): warning: \(path): \(problem)"
+            }
+        }
     }
 
     /// What is switched off, and everything that says nothing then.
@@ -35,14 +42,18 @@ package enum SettingsWarnings {
                     + "it on"
             ]
         }
-        let sections = [
-            (Direction.guestToHost, settings.guestToHost.isEnabled, settings.guestToHost.rules),
-            (.hostToGuest, settings.hostToGuest.isEnabled, settings.hostToGuest.rules),
-        ]
-        return sections.compactMap { direction, isEnabled, rules in
-            guard !isEnabled, !rules.isEmpty else { return nil }
-            return
-                "\(file): warning: \(direction.settingsKey).enabled is false, so its rules say nothing"
+        let lists = settings.allGuests + (settings.guests.isEmpty ? [] : [settings.base])
+        return lists.flatMap { guest in
+            [
+                (Direction.guestToHost, guest.guestToHost.isEnabled),
+                (.hostToGuest, guest.hostToGuest.isEnabled),
+            ].compactMap { direction, isEnabled in
+                guard !isEnabled, !guest.rules(direction).isEmpty,
+                    !settings.inherits(guest, direction)
+                else { return nil }
+                return
+                    "\(file): warning: \(guest.prefix)\(direction.settingsKey).enabled is false, so its rules say nothing"
+            }
         }
     }
 
@@ -58,6 +69,18 @@ package enum SettingsWarnings {
                     + "or delete it"
             )
         ]
+    }
+
+    /// Guests that can pass for each other.
+    private static func sharedKeys(_ settings: Settings) -> [String] {
+        let paths = Dictionary(grouping: settings.guests.filter { $0.tunnelKey != nil }) {
+            $0.tunnelKey ?? ""
+        }
+        return paths.filter { $0.value.count > 1 }.sorted { $0.key < $1.key }.map { path, guests in
+            let names = guests.map(\.name).joined(separator: ", ")
+            return "guests: \(names) have the same tunnel.key, so each can pass for the others; "
+                + "make one for each: twinport key new \(path).\(guests[0].name)"
+        }
     }
 
     private static func problems(
@@ -107,4 +130,9 @@ package enum SettingsWarnings {
         "no interface of this machine has \(address) now: its mirrors are \"unavailable\" until one has; "
             + "\"ip address\" shows those that there are"
     }
+}
+
+extension Settings.Guest {
+    /// In front of its keys' names.
+    fileprivate var prefix: String { name.isEmpty ? "" : "guests[\(name)]." }
 }

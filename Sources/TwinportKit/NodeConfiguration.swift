@@ -51,6 +51,9 @@ public struct NodeConfiguration: Sendable {
     public var hints: KernelHints?
     /// The process that looks into others, of programs that may not; nil: the node's own thread does.
     package var finder: FinderProcess?
+    /// What it shares with the nodes of other guests of the same desktop, and its guest's name there; nil: there are
+    /// none. ``watch``, ``hints`` and ``finder`` are then those of ``DesktopShare``.
+    package var desktop: (share: DesktopShare, guest: String)?
     /// Called on the data loop's thread before it handles the first byte of the peer's, and after the watcher
     /// has its thread: the place to give up privileges that the data loop does not need.
     public var confine: @Sendable () -> Void

@@ -34,7 +34,8 @@ final class NodeLoop {
     private let events: EventLog
     private let loop: Loop
     private let forwarder: Forwarder
-    private let watcher: ListenerWatcher
+    private let watcher: any ListenerWatching
+    private let places: GuestPlaces?
     private let changes: Mailbox<ListenerChanges>
     private let instance = ThisProcess.randomInstance()
     /// Of the thread's network namespace.
@@ -81,21 +82,11 @@ final class NodeLoop {
         self.loop = loop
         tunnel = configuration.tunnel
         watch = configuration.watch
-        let forwarder = try Forwarder(
-            loop: loop, role: configuration.role, policy: configuration.policy,
-            own: OwnSockets(), log: configuration.log,
-            reservedDescriptors: configuration.reservedDescriptors)
+        let (forwarder, changes, places) = try configuration.makeForwarder(on: loop)
         self.forwarder = forwarder
-        let changes = try Mailbox<ListenerChanges>(loop: loop) { batches in
-            for batch in batches { forwarder.apply(batch) }
-        }
         self.changes = changes
-        watcher = ListenerWatcher(
-            own: forwarder.own, options: configuration.watch, hints: configuration.hints?.opened,
-            finder: configuration.finder
-        ) {
-            changes.send($0)
-        }
+        self.places = places
+        watcher = configuration.makeWatcher(own: forwarder.own, changes)
         do throws(SystemError) {
             commands = try Mailbox(loop: loop) { [unowned self] commands in
                 for command in commands { perform(command) }
@@ -148,6 +139,7 @@ final class NodeLoop {
 
     private func close() {
         watcher.stop()
+        places?.leave()
         endpoint?.close()
         forwarder.close()
         commands?.close()

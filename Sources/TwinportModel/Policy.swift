@@ -46,6 +46,9 @@ public struct MirrorPolicy: Equatable, Sendable {
     public var mirrorRules: [MirrorRule] = []
     /// The same of this machine's listeners: whether they are offered.
     public var offerRules: [MirrorRule] = []
+    /// The address of this machine where mirrors of wildcards and of loopback stand, whatever ``bind`` says; nil: where
+    /// that says. For one of several guests.
+    public var mirrorAddress: IPAddress?
     /// Whether the peer learns the processes, containers and users of this machine's listeners, and of the programs that
     /// are in the way of mirrors here.
     public var tellsOwners = true

@@ -11,6 +11,8 @@ public enum Reason: Hashable, Sendable {
     case heldBy(owner: String, Endpoint)
     /// Another Twinport has a mirror at the address: its name and its guest's, empty when they cannot be seen.
     case twinportHolds(String, Endpoint)
+    /// Another guest of the same helper has a mirror at the address.
+    case guestHolds(String, Endpoint)
     /// The mirror stands at all addresses but this one, which a process holds (`PID/COMMAND`; empty when it cannot be
     /// seen).
     case allBut(Endpoint, owner: String)
@@ -114,6 +116,8 @@ extension Reason {
         case .heldBy(let owner, let endpoint): "\(owner) holds \(endpoint)"
         case .twinportHolds(let twinport, let endpoint):
             "\(Self.anotherTwinport(twinport)) holds \(endpoint)"
+        case .guestHolds(let guest, let endpoint):
+            "\(Self.mirror(ofGuest: guest)) holds \(endpoint)"
         case .otherFamily(let owner, let endpoint):
             "localhost is \(endpoint)" + (owner.isEmpty ? "" : " of \(owner)")
         case .needsPrivilege(let port):
@@ -152,10 +156,22 @@ extension Reason {
         "another Twinport" + (twinport.isEmpty ? "" : " (\(twinport))")
     }
 
+    /// The holder of an address that is another guest's mirror.
+    package static func mirror(ofGuest guest: String) -> String { "guest \(guest)'s mirror" }
+
+    /// The guest whose mirror that names; nil for other holders.
+    private static func guest(ofMirror holder: String) -> String? {
+        let parts = holder.split(separator: " ")
+        guard parts.count == 3, let name = parts[1].split(separator: "'").first else { return nil }
+        return mirror(ofGuest: String(name)) == holder ? String(name) : nil
+    }
+
     /// The same without the process that it names: for a peer that is not to know it.
     package var withoutOwner: Reason {
         switch self {
-        case .heldBy(_, let endpoint), .twinportHolds(_, let endpoint): .inUse(endpoint)
+        case .heldBy(_, let endpoint), .twinportHolds(_, let endpoint),
+            .guestHolds(_, let endpoint):
+            .inUse(endpoint)
         case .allBut(let endpoint, _): .allBut(endpoint, owner: "")
         case .otherFamily(_, let endpoint): .otherFamily(owner: "", endpoint)
         case .keptAfter(let seconds, _, let endpoint):
@@ -229,6 +245,7 @@ extension Reason {
         return [
             listener.map { .mirrorHolds(listener: $0, endpoint) },
             .twinportHolds("", endpoint), .twinportHolds(String(twinport), endpoint),
+            guest(ofMirror: owner).map { .guestHolds($0, endpoint) },
             .heldBy(owner: owner, endpoint),
         ]
     }

@@ -4,7 +4,7 @@
 extension PortSnapshot: Codable {
     private enum Key: String, CodingKey {
         case direction, `protocol`, listener, mirror, state, reason, owner, container, flows
-        case bytesIn, bytesOut, uid, rule
+        case bytesIn, bytesOut, uid, rule, guestName
     }
 
     /// Writes all keys.
@@ -24,6 +24,7 @@ extension PortSnapshot: Codable {
         try json.encode(bytesOut, forKey: .bytesOut)
         try json.encode(uid, forKey: .uid)
         try json.encode(rule, forKey: .rule)
+        try json.encode(orNull(guest), forKey: .guestName)
     }
 
     /// Reads what ``encode(to:)`` writes.
@@ -44,13 +45,14 @@ extension PortSnapshot: Codable {
             bytesOut: try json.decode(UInt64.self, forKey: .bytesOut))
         uid = try json.decodeIfPresent(UInt32.self, forKey: .uid)
         rule = try json.decodeIfPresent(RulePlace.self, forKey: .rule)
+        guest = try json.decodeIfPresent(String.self, forKey: .guestName) ?? ""
     }
 }
 
 extension FlowSnapshot: Codable {
     private enum Key: String, CodingKey {
         case id, direction, `protocol`, listener, mirror, client, state, bytesIn, bytesOut
-        case ageSeconds, idleSeconds
+        case ageSeconds, idleSeconds, guestName
     }
 
     /// Writes all keys.
@@ -67,6 +69,7 @@ extension FlowSnapshot: Codable {
         try json.encode(bytesOut, forKey: .bytesOut)
         try json.encode(ageSeconds, forKey: .ageSeconds)
         try json.encode(idleSeconds, forKey: .idleSeconds)
+        try json.encode(orNull(guest), forKey: .guestName)
     }
 
     /// Reads what ``encode(to:)`` writes.
@@ -84,6 +87,7 @@ extension FlowSnapshot: Codable {
             bytesOut: try json.decode(UInt64.self, forKey: .bytesOut),
             ageSeconds: try json.decode(Int.self, forKey: .ageSeconds),
             idleSeconds: try json.decode(Int.self, forKey: .idleSeconds))
+        guest = try json.decodeIfPresent(String.self, forKey: .guestName) ?? ""
     }
 }
 

@@ -29,6 +29,8 @@ public struct PortSnapshot: Equatable, Sendable {
     public var bytesIn: UInt64
     /// Bytes from the listener.
     public var bytesOut: UInt64
+    /// The guest's name, of a program with several; empty for the only one.
+    public var guest = ""
 
     /// Describes a listener.
     public init(
@@ -89,6 +91,8 @@ public struct FlowSnapshot: Equatable, Sendable {
     public var ageSeconds: Int
     /// Seconds since bytes moved.
     public var idleSeconds: Int
+    /// The guest's name, of a program with several; empty for the only one. Then ``id`` is unique among its flows.
+    public var guest = ""
 
     /// Describes a flow.
     public init(

@@ -123,7 +123,7 @@ struct TwinportAgent: ParsableCommand {
 
     private func needs(_ mode: TunnelMode, _ control: String) -> Sandbox.Needs {
         // The key has been read.
-        Sandbox.Needs(tunnel: mode, control: control, files: [])
+        Sandbox.Needs(tunnels: [mode], control: control, files: [])
     }
 
     private func mode() throws -> TunnelMode {

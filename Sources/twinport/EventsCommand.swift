@@ -16,12 +16,14 @@ struct EventsCommand: ParsableCommand {
             """)
 
     @OptionGroup var control: ControlOption
+    @OptionGroup var guest: GuestOption
     @Flag(name: .shortAndLong, help: "Go on with what happens.") var follow = false
     @Flag(help: "Print JSON, one event a line.") var json = false
     @Option(help: "Begin after the event of this number.") var after: UInt64 = 0
 
     func run() throws {
-        let printer = EventPrinter(json: json, last: after)
+        try guest.check(try control.client.status())
+        let printer = EventPrinter(json: json, last: after, guest: guest.guest)
         try read(printer)
         while follow {
             Console.complain("twinport: the helper ended; waiting for it")
@@ -52,7 +54,11 @@ private final class EventPrinter: Sendable {
     private let json: Bool
     private let number: Atomic<UInt64>
 
-    init(json: Bool, last: UInt64) {
+    private let guest: String?
+
+    /// - Parameter guest: The one whose events are printed, with those of all; nil: everybody's.
+    init(json: Bool, last: UInt64, guest: String?) {
+        self.guest = guest
         self.json = json
         number = Atomic(last)
     }
@@ -61,6 +67,7 @@ private final class EventPrinter: Sendable {
 
     func print(_ event: HelperEvent, _ text: String) {
         number.store(event.number, ordering: .relaxed)
+        if let guest, !event.guest.isEmpty, event.guest != guest { return }
         let time = Timestamp.text(
             seconds: event.time / 1_000, milliseconds: event.time % 1_000)
         let line = json ? text : "\(time)  \(EventText.line(event))"

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Control
 internal import Posix
 internal import ProgramSupport
+internal import Reports
 internal import Settings
 
 // What several commands share.
@@ -50,6 +51,33 @@ struct ControlOption: ParsableArguments {
     }
 
     var client: ControlClient { get throws { ControlClient(path: try path) } }
+}
+
+/// `--guest`, for the commands that ask about one of several guests.
+struct GuestOption: ParsableArguments {
+    @Option(help: "Only what is about this guest, of several in the settings.")
+    var guest: String?
+
+    /// Checks that there is such a guest.
+    func check(_ status: @autoclosure () throws -> StatusReport) throws {
+        guard let guest else { return }
+        let status = try status()
+        guard status.guests.contains(where: { $0.name == guest }) else {
+            throw Problem(usage: "--guest \(guest): \(status.problem(withGuest: guest))")
+        }
+    }
+
+    /// Whether something is about the guest that is meant.
+    func covers(_ name: String) -> Bool { guest == nil || guest == name }
+}
+
+extension ControlOption {
+    /// The helper's state, or what of it is about one guest.
+    func status(_ option: GuestOption) throws -> StatusReport {
+        let status = try client.status()
+        try option.check(status)
+        return option.guest.flatMap { status.narrowed(to: $0) } ?? status
+    }
 }
 
 /// `--settings`.

@@ -32,7 +32,7 @@ struct PageCommand: ParsableCommand {
         }
         let server: PageServer
         do {
-            server = try PageServer(client, port: port) { .withFile($0) }
+            server = try PageServer(client, port: port) { Outlook.withFile($0) }
         } catch let error as SystemError {
             throw Problem(
                 failed: "127.0.0.1:\(port): \(SystemError.text(of: error.code))"

@@ -9,10 +9,11 @@ struct PortsCommand: ParsableCommand {
         commandName: "ports", abstract: "List every listener, its mirror, and why not.")
 
     @OptionGroup var control: ControlOption
+    @OptionGroup var guest: GuestOption
     @Flag(help: "Print JSON.") var json = false
     @Option(
         help: ArgumentHelp(
-            "Only these: KEY=VALUE,… with state, port, protocol, direction, container, process.",
+            "Only these: KEY=VALUE,… with state, port, protocol, direction, container, process, guest.",
             discussion: """
                 As state=conflict,port=8000-8100,protocol=tcp,container=web*,process=nginx. A key that is given twice \
                 means either.
@@ -23,8 +24,11 @@ struct PortsCommand: ParsableCommand {
 
     func run() throws {
         let report = try report()
-        if json, filter.isEmpty, sort == nil { return print(try control.client.text("ports")) }
-        let ports = try control.client.ports()
+        if json, filter.isEmpty, sort == nil, guest.guest == nil {
+            return print(try control.client.text("ports"))
+        }
+        try guest.check(try control.client.status())
+        let ports = try control.client.ports().filter { guest.covers($0.guest) }
         if json { return print(try JSONText.text(report.rows(ports))) }
         let text = try report.text(
             ports, isColoured: Terminal.usesColour, width: Terminal.width

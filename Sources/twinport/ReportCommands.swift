@@ -10,11 +10,13 @@ struct StatusCommand: ParsableCommand {
         commandName: "status", abstract: "Show the state of helper, tunnel and guest.")
 
     @OptionGroup var control: ControlOption
+    @OptionGroup var guest: GuestOption
     @Flag(help: "Print JSON.") var json = false
 
     func run() throws {
-        if json { return print(try control.client.text("status")) }
-        let status = try control.client.status()
+        if json, guest.guest == nil { return print(try control.client.text("status")) }
+        let status = try control.status(guest)
+        if json { return print(try JSONText.text(status)) }
         for line in StatusText.lines(status, isColoured: Terminal.usesColour) { print(line) }
     }
 }
@@ -25,11 +27,14 @@ struct FlowsCommand: ParsableCommand {
         commandName: "flows", abstract: "List every forwarded connection.")
 
     @OptionGroup var control: ControlOption
+    @OptionGroup var guest: GuestOption
     @Flag(help: "Print JSON.") var json = false
 
     func run() throws {
-        if json { return print(try control.client.text("flows")) }
-        let flows = try control.client.flows()
+        if json, guest.guest == nil { return print(try control.client.text("flows")) }
+        try guest.check(try control.client.status())
+        let flows = try control.client.flows().filter { guest.covers($0.guest) }
+        if json { return print(try JSONText.text(flows)) }
         print(flows.isEmpty ? "No flows." : FlowsTable.text(flows, width: Terminal.width))
     }
 }
@@ -44,15 +49,16 @@ struct ExplainCommand: ParsableCommand {
 
     @Argument(help: "The port, as 80, 80/tcp, 53/udp, :80 or 127.0.0.1:80.") var port: String
     @OptionGroup var control: ControlOption
+    @OptionGroup var guest: GuestOption
     @Flag(help: "Print JSON.") var json = false
 
     func run() throws {
         guard let question = PortQuestion(port) else {
             throw Problem(usage: PortQuestion.problem(with: port))
         }
-        let status = try control.client.status()
-        let report = ExplainReport(
-            question, ports: try control.client.ports(), outlook: .withFile(status))
+        let status = try control.status(guest)
+        let ports = try control.client.ports().filter { guest.covers($0.guest) }
+        let report = ExplainReport(question, ports: ports, guests: Outlook.withFile(status))
         print(json ? try JSONText.text(report) : report.text)
         if !report.mirrored { throw ExitCode(4) }
     }

@@ -111,15 +111,14 @@ struct SettingsCommand: ParsableCommand {
         }
 
         private func explanation(of read: Settings) throws -> [String] {
-            let lists = [
-                (read.guestToHost.rules, Direction.guestToHost),
-                (read.hostToGuest.rules, .hostToGuest),
-            ]
-            guard lists.contains(where: { !$0.0.isEmpty }) else { return ["No rules."] }
+            let lists = read.allGuests.flatMap { guest in
+                Direction.allCases.map { (guest.name, guest.rules($0), $0) }
+            }
+            guard lists.contains(where: { !$0.1.isEmpty }) else { return ["No rules."] }
             let client = try control.client
             do throws(ControlError) {
                 let ports = try client.ports()
-                return lists.flatMap { RuleReport.lines($0.0, $0.1, ports) }
+                return lists.flatMap { RuleReport.lines($0.1, $0.2, ports, guest: $0.0) }
             } catch {
                 throw Problem(
                     "\(settings.path): valid, but what its rules are about cannot be told: \(error)",
@@ -129,11 +128,14 @@ struct SettingsCommand: ParsableCommand {
 
         /// The helper would not start without it.
         private func checkKey(_ found: Settings) throws {
-            guard let key = found.tunnelKey else { return }
-            do {
-                _ = try TunnelKey(file: key)
-            } catch {
-                throw Problem(usage: "\(settings.path): tunnel.key: \(error.description)")
+            for guest in found.allGuests {
+                guard let key = guest.tunnelKey else { continue }
+                let place = guest.name.isEmpty ? "tunnel.key" : "guests[\(guest.name)].tunnel.key"
+                do {
+                    _ = try TunnelKey(file: key)
+                } catch {
+                    throw Problem(usage: "\(settings.path): \(place): \(error.description)")
+                }
             }
         }
     }

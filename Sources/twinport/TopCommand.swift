@@ -43,7 +43,7 @@ struct TopCommand: ParsableCommand {
         var options = TopOptions(
             try control.client, interval: UInt64(interval * 1_000),
             state: TopState(order: order, filter: filter)
-        ) { .withFile($0) }
+        ) { Outlook.withFile($0) }
         options.count = count
         options.isColoured = Terminal.usesColour
         options.hasScreen = Terminal.hasScreen

@@ -25,7 +25,7 @@ struct TwinportCommand: ParsableCommand {
             ExplainCommand.self, TopCommand.self, PageCommand.self,
             EventsCommand.self, MetricsCommand.self, DoctorCommand.self,
             SchemaCommand.self, EnableCommand.self, DisableCommand.self, SettingsCommand.self,
-            KeyCommand.self, SandboxCommand.self,
+            KeyCommand.self, HostsCommand.self, SandboxCommand.self,
         ])
 
     /// Parses, runs, and ends with the documented codes.

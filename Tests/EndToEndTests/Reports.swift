@@ -26,6 +26,7 @@ struct PortReport: Decodable, Equatable {
     var bytesIn: UInt64
     var bytesOut: UInt64
     var rule: RulePlaceReport?
+    var guestName: String?
 
     var port: UInt16 { listener.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
 }
@@ -43,4 +44,5 @@ struct FlowReport: Decodable, Equatable {
     var bytesOut: UInt64
     var ageSeconds: Int
     var idleSeconds: Int
+    var guestName: String?
 }

@@ -35,6 +35,39 @@ extension EndToEnd {
             }
         }
 
+        @Test func `guests with names share one helper, and each has an address`() throws {
+            try Lab.with(start: false) { lab in
+                func vm(_ line: String, within seconds: Double = 30) throws -> Outcome {
+                    try lab.sh(
+                        .host, "TWINPORT_VM_STATE=\(lab.directory)/vm \(Self.top)/vm/\(line)",
+                        within: seconds)
+                }
+                defer { _ = try? vm("down") }
+                for name in ["web", "db"] {
+                    let up = try vm("up --guest namespace --no-build --name \(name)")
+                    #expect(up.code == 0 && up.output.contains("Up: \(name)"), "\(up)")
+                }
+                #expect(try vm("up --guest namespace --no-build").code == 1)
+                #expect(try vm("status").output.contains("2 of 2 connected"))
+                for (name, address) in [("web", "127.0.1.2"), ("db", "127.0.1.3")] {
+                    let server = try lab.start(
+                        .host,
+                        sh: "TWINPORT_VM_STATE=\(lab.directory)/vm exec \(Self.top)/vm/exec "
+                            + "--name \(name) nc -l 127.0.0.1 8000")
+                    try lab.wait("the server in \(name) to hear its client") {
+                        _ = try lab.sh(.host, "echo for \(name) | nc -N -w 1 \(address) 8000")
+                        return server.output.contains("for \(name)")
+                    }
+                }
+                #expect(try vm("down --name web").code == 0)
+                try lab.wait("one guest less") {
+                    try vm("status").output.contains("Guest:")
+                }
+                #expect(try vm("down").code == 0)
+                #expect(!FileManager.default.fileExists(atPath: "\(lab.directory)/vm"))
+            }
+        }
+
         @Test func `in the guest every program that runs another one finds OpenBSD's nc`() throws {
             try Lab.with(start: false) { lab in
                 let root = "\(lab.directory)/root"

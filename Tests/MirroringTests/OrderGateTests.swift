@@ -7,6 +7,7 @@ import Tunnel
 private final class Signal: ListenerSignal, @unchecked Sendable {
     var position: UInt64 = 0
     func leaveOutCaller() {}
+    func leaveOutProcess() {}
 }
 
 @Suite struct OrderGateTests {

@@ -59,7 +59,17 @@ private struct Validator {
     let root: JSON
 
     func accepts(_ value: JSON, _ schema: JSON) -> Bool {
-        if let name = schema["$ref"]?.words.first { return accepts(value, definition(name)) }
+        if let name = schema["$ref"]?.words.first, !accepts(value, definition(name)) {
+            return false
+        }
+        if let all = schema["allOf"]?.items, !all.allSatisfy({ accepts(value, $0) }) {
+            return false
+        }
+        if case .integer(let least)? = schema["minItems"], value.type == "array",
+            value.items.count < least
+        {
+            return false
+        }
         if let types = schema["type"]?.words, !types.contains(value.type) { return false }
         if let some = schema["enum"]?.items, !some.contains(value) { return false }
         if let one = schema["const"], one != value { return false }
@@ -93,7 +103,7 @@ private struct Validator {
     }
 
     func definition(_ name: String) -> JSON {
-        root["$defs"]?[String(name.dropFirst("#/$defs/".count))] ?? .null
+        name.split(separator: "/").dropFirst().reduce(root) { $0[String($1)] ?? .null }
     }
 }
 
@@ -141,6 +151,8 @@ private struct Validator {
             let text = "{\"\(section)\": {\"rules\": [{\"zzzzzz\": 1}]}}"
             #expect(try known(text) == keys(validator.definition("#/$defs/\(name)")), "\(name)")
         }
+        let guest = validator.definition("#/$defs/guest")
+        #expect(try known("{\"guests\": [{\"zzzzzz\": 1}]}") == keys(guest))
         let choices = validator.definition("#/$defs/match")["anyOf"]?.items
         let match =
             "{\"guestToHost\": {\"rules\": [{\"match\": {\"zzzzzz\": 1}, \"ignore\": true}]}}"
@@ -160,10 +172,17 @@ private struct Validator {
         "udp": {"idle": "5m", "ephemeralAfter": "never"}, "scan": {"interval": "25ms", "hints": false}}
         """#
 
+    private static let guests = #"""
+        {"guestToHost": {"bind": "loopback"}, "guests": [
+        {"name": "web-vm", "enabled": false, "tunnel": {"listen": "unix:///a", "key": "/k"}, "address": "127.0.1.2",
+        "guestToHost": {"bind": "same"}, "hostToGuest": {"only": []}, "udp": {"idle": "5s"}},
+        {"name": "0", "tunnel": {"connect": "vsock://5:1024"}}]}
+        """#
+
     @Test func `a file with every key is valid by both`() throws {
         #expect(problem(Self.sample) == nil)
         #expect(try isAccepted(Self.sample))
-        for name in ["{}", #"{"udp": null}"#, #"{"guestToHost": {"ignore": null}}"#] {
+        for name in ["{}", Self.guests, #"{"udp": null}"#, #"{"guestToHost": {"ignore": null}}"#] {
             #expect(try problem(name) == nil && isAccepted(name), "\(name)")
         }
     }
@@ -175,6 +194,11 @@ private struct Validator {
         #"{"hostToGuest": {"rules": [{"match": "tcp/80"}]}}"#, #"{"scan": {"hints": "yes"}}"#,
         #"{"tunnel": {"listen": "unix:///a", "connect": "unix:///b"}}"#, #"{"hostNetworking": 7}"#,
         #"{"guestToHost": {"rules": [{"match": {}, "ignore": true}]}}"#,
+        #"{"guests": []}"#, #"{"guests": [{"name": "a"}]}"#,
+        #"{"guests": [{"name": "a", "tunnel": {}}]}"#,
+        #"{"guests": [{"name": "A b", "tunnel": {"listen": "unix:///a"}}]}"#,
+        #"{"guests": [{"name": "a", "tunnel": {"listen": "unix:///a"}, "address": "10.0.0.1"}]}"#,
+        #"{"tunnel": {"key": "/k"}, "guests": [{"name": "a", "tunnel": {"listen": "unix:///a"}}]}"#,
     ]) func `what the decoder refuses the schema refuses`(text: String) throws {
         #expect(problem(text) != nil)
         #expect(try !isAccepted(text), "\(text)")

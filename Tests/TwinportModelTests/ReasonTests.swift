@@ -17,6 +17,8 @@ import TwinportModel
             .twinportHolds("7/twinport, guest a b", v6),
             "another Twinport (7/twinport, guest a b) holds [::]:65535"
         ),
+        (.guestHolds("web-vm", v4), "guest web-vm's mirror holds 127.0.0.1:80"),
+        (.heldBy(owner: "guest web", v4), "guest web holds 127.0.0.1:80"),
         (
             .needsPrivilege(80),
             "port 80 needs CAP_NET_BIND_SERVICE or sysctl net.ipv4.ip_unprivileged_port_start<=80"

@@ -116,8 +116,8 @@ struct ckernel_socket_event {
 
 /// Has the kernel write an event into a ring for what happens to the sockets of one network namespace, which is
 /// named by its cookie (SO_NETNS_COOKIE). Returns the ring's descriptor, and in `links` those that keep the programs in
-/// place. `threads` is the descriptor of two words that can be mapped: what the threads with these numbers (in the
-/// first process namespace) do is left out. Otherwise returns -1 and errno: EPERM without privilege, EXDEV where this
+/// place. `threads` is the descriptor of three words that can be mapped: what two threads and a process with these
+/// numbers (in the first process namespace) do is left out. Otherwise returns -1 and errno: EPERM without privilege, EXDEV where this
 /// process sees only a part of the control groups, otherwise what the kernel lacks.
 int ckernel_watch_sockets(uint64_t network, int *thread, int links[CKERNEL_EVENT_LINKS]);
 

@@ -21,11 +21,11 @@ final class PageHub: Sendable {
     private let loop: any EventLoop
     private let state: NIOLoopBoundBox<State>
     private let questions: HelperQuestions
-    private let outlook: @Sendable (StatusReport) -> Outlook
+    private let outlook: @Sendable (StatusReport) -> [Outlook]
 
     init(
         _ loop: any EventLoop, _ client: ControlClient,
-        outlook: @escaping @Sendable (StatusReport) -> Outlook
+        outlook: @escaping @Sendable (StatusReport) -> [Outlook]
     ) throws {
         let state = NIOLoopBoundBox.makeBoxSendingValue(State(), eventLoop: loop)
         (self.loop, self.state, self.outlook) = (loop, state, outlook)
@@ -86,7 +86,7 @@ final class PageHub: Sendable {
         let model = state.value.model
         return model.port(row).map {
             PageExplanation(
-                text: Explanation.text(of: $0, outlook: outlook(model.moment.status)))
+                text: Explanation.text(of: $0, guests: outlook(model.moment.status)))
         }
     }
 }

@@ -41,7 +41,7 @@ package final class PageServer: Sendable {
     /// - Throws: ``SystemError`` when the port cannot be had.
     package init(
         _ client: ControlClient, port: UInt16,
-        outlook: @escaping @Sendable (StatusReport) -> Outlook
+        outlook: @escaping @Sendable (StatusReport) -> [Outlook]
     ) throws {
         let bound = try Self.bind(port)
         self.port = bound.port

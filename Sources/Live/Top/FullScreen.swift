@@ -214,6 +214,6 @@ final class FullScreen {
     }
 
     private func explain(_ port: PortSnapshot) -> String {
-        Explanation.text(of: port, outlook: options.outlook(moment.status))
+        Explanation.text(of: port, guests: options.outlook(moment.status))
     }
 }

@@ -18,12 +18,12 @@ package struct TopOptions: Sendable {
     /// How many columns lines may have where there is no screen; nil: any.
     package var columns: Int?
     /// What `explain` needs to know beside the listeners.
-    package var outlook: @Sendable (StatusReport) -> Outlook
+    package var outlook: @Sendable (StatusReport) -> [Outlook]
 
     /// Asks one helper at some pace.
     package init(
         _ client: ControlClient, interval: UInt64, state: TopState,
-        outlook: @escaping @Sendable (StatusReport) -> Outlook
+        outlook: @escaping @Sendable (StatusReport) -> [Outlook]
     ) {
         self.client = client
         self.interval = interval

@@ -36,4 +36,10 @@ protocol MirrorSocketFactory: AnyObject {
 
     /// The addresses that a wildcard stands for on this machine.
     func localAddresses() -> [IPAddress]
+
+    /// The mirrors of other guests in a socket's way, the earliest first.
+    func neighbours(inTheWayOf planned: PlannedSocket, _ kind: SocketKind) -> [Neighbour]
+
+    /// Asks another guest's wildcard mirror to leave an address out.
+    func askForRoom(_ endpoint: Endpoint, _ kind: SocketKind, of neighbour: Neighbour)
 }

@@ -51,6 +51,10 @@ extension MirrorTable {
             let owner = "the mirror of \(other.key.endpoint.unmapped)"
             found.append((place, .allBut(place.endpoint, owner: owner)))
         }
+        for neighbour in sockets.neighbours(inTheWayOf: whole, entry.key.kind) {
+            let place = neighbour.socket
+            found.append((place, .allBut(place.endpoint, owner: neighbour.holder)))
+        }
         if let kept = holds.kept(for: entry.key, at: clock()), kept.address.collides(with: whole) {
             found.append((kept.address, kept.reason))
         }

@@ -68,6 +68,7 @@ extension MirrorTable {
             let isReached =
                 own.endpoint.address.isWildcard
                 || [own].at(socket.endpoint.port).allSatisfy(cover.covers)
+                || servesAtOwnAddress(cover, entry.key)
             if isOne, isReached {
                 return .init(state: .covered, reason: .coveredBy(cover.endpoint))
             }

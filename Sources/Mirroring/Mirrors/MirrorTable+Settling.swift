@@ -199,6 +199,7 @@ extension MirrorTable {
         let mayTry = entry.backoff.mayTry(clock())
         for socket in wanted where !entry.sockets.contains(where: { $0.planned == socket }) {
             if let obstacle = obstacle(to: socket, of: entry) {
+                askForRoom(for: socket, of: entry)
                 failure = obstacle
                 continue
             }
@@ -227,7 +228,9 @@ extension MirrorTable {
         to socket: PlannedSocket, of entry: MirrorEntry
     ) -> MirrorEntry.Outcome? {
         if let holder = otherFamily(of: socket, entry) { return .init(otherFamily: holder) }
-        if let obstacle = rival(to: socket, of: entry) { return obstacle }
+        if let obstacle = rival(to: socket, of: entry) ?? neighbour(to: socket, of: entry) {
+            return obstacle
+        }
         let now = clock()
         if let blocked = entry.backoff.blocked, now < blocked.until,
             let holder = local.holder(of: socket, kind: entry.key.kind),
@@ -288,6 +291,9 @@ extension MirrorTable {
             change(entry) { $0.add(socket) }
             return nil
         } catch {
+            if error.isAddressInUse, let outcome = neighbour(to: planned, of: entry) {
+                return outcome
+            }
             let holder = local.holder(of: planned, kind: entry.key.kind)
             if error.isAddressInUse, let holder {
                 entry.backoff.blocked = .init(

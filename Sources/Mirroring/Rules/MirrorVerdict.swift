@@ -28,6 +28,7 @@ enum MirrorVerdict: Equatable {
             } else if policy.scope == .containers, !isInContainer, rule?.admits != true {
                 self = .out(.ignored, ownerIsKnown ? .notInContainer : .unknownOwner)
             } else {
+                let sockets = policy.atOwnAddress(sockets, rule)
                 self = .bind(rule?.moved(sockets, of: key, hasIPv6: hasIPv6) ?? sockets)
             }
         }
@@ -110,6 +111,17 @@ extension MirrorPolicy {
         if mirrorOnly.admits(key) == false { return .notNamed(.guestToHost) }
         let isOwn = !isInContainer && Self.ownServicePorts.contains(key.endpoint.port)
         return leavesOutOwnServices && isOwn && !mirrorOnly.names(key) ? .ownService : nil
+    }
+
+    /// The sockets of a mirror at the peer's own address here, where it has one and no rule says how to bind.
+    fileprivate func atOwnAddress(
+        _ sockets: [PlannedSocket], _ rule: MirrorRule?
+    ) -> [PlannedSocket] {
+        guard let mirrorAddress, rule?.bindWord == nil, let first = sockets.first else {
+            return sockets
+        }
+        let endpoint = Endpoint(mirrorAddress, first.endpoint.port)
+        return [PlannedSocket(endpoint: endpoint, isV6Only: mirrorAddress.isIPv6)]
     }
 
     /// Whether a listener's mirror may stand beside a local program that has the port in the other family only: somebody

@@ -31,10 +31,12 @@ internal import TwinportModel
         unsafe ckernel_load_acquire(writerPage.assumingMemoryBound(to: UInt64.self))
     }
 
-    /// The numbers of the threads that are left out, 0 for none.
+    /// The numbers of the threads that are left out, 0 for none; then that of the process.
     private let threadPage: UnsafeMutableRawPointer
     private let threads: OwnedFD
     private static let maxThreads = 2
+    /// Where the number of the process is that is left out.
+    private static let process = 8
 
     /// Puts the programs in place, for the calling thread's network namespace.
     package init() throws(SystemError) {
@@ -56,6 +58,8 @@ internal import TwinportModel
         unsafe writerPage = UnsafeRawPointer(writer ?? MAP_FAILED)
         guard unsafe word != MAP_FAILED, unsafe reader != MAP_FAILED, unsafe writer != MAP_FAILED
         else { throw error }
+        // No process has this number; 0 is the kernel's.
+        unsafe threadPage.storeBytes(of: .max, toByteOffset: Self.process, as: UInt32.self)
     }
 
     deinit {
@@ -79,6 +83,13 @@ internal import TwinportModel
             return unsafe threadPage.storeBytes(
                 of: ckernel_thread_number(), toByteOffset: offset, as: UInt32.self)
         }
+    }
+
+    /// Leaves out what all threads of this process do from now on.
+    package func leaveOutProcess() {
+        guard Self.isInFirstProcessNamespace else { return }
+        unsafe threadPage.storeBytes(
+            of: UInt32(bitPattern: getpid()), toByteOffset: Self.process, as: UInt32.self)
     }
 
     /// The kernel numbers threads as in the first namespace. Its inode is fixed (`PROC_PID_INIT_INO`).

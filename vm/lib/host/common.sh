@@ -23,6 +23,33 @@ if [ -e "$state" ] || [ -L "$state" ]; then
         fail "$state is not a folder of ours: remove it, or choose another one with TWINPORT_VM_STATE"
 fi
 
+# A guest with a name has a folder of its own below that of the helper, which all of these share. Without a name the
+# two are one.
+shared=$state
+name='' number=2
+
+use_guest() { # NAME
+    if ! [[ $1 =~ ^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$ ]] || [ "$1" = localhost ]; then
+        printf '%s: --name %s: expected a-z, 0-9 and hyphens, as web-vm\n' "$(basename "$0")" "$1" >&2
+        exit 2
+    fi
+    name=$1 state=$shared/guests/$1
+    if [ -f "$state/number" ]; then
+        number=$(cat "$state/number")
+    else
+        while cat "$shared"/guests/*/number 2>/dev/null | grep -qx "$number"; do number=$((number + 1)); done
+    fi
+}
+
+# Runs a command while no other program in vm/ changes what guests share.
+locked() {
+    mkdir -p -m 700 "$shared"
+    (
+        flock 9
+        "$@"
+    ) 9>"$shared/lock"
+}
+
 # Installs the Debian packages among the arguments that are missing, and says so.
 install_packages() {
     local missing=() package

@@ -1,8 +1,9 @@
 # virtio-vsock through the kernel's vhost-vsock: the quickest way, where /dev/vhost-vsock is.
 
-guest_cid=42
-tunnel_setting="listen: vsock://$guest_cid:1024"
-agent_address=vsock://2:1024
+# The second of several guests has other numbers: a port of vsock takes one.
+guest_cid=$((40 + number)) vsock_port=$((1022 + number))
+tunnel_setting="listen: vsock://$guest_cid:$vsock_port"
+agent_address=vsock://2:$vsock_port
 exec_address=vsock:1026
 tunnel_devices=(-device "vhost-vsock-pci,guest-cid=$guest_cid")
 
