@@ -114,20 +114,20 @@ let package = Package(
             "GuestAgent",
             [
                 "AgentControl", "EventLoop", "Listeners", "Noise", "Posix", "ProgramSupport",
-                "Reports", "TwinportKit", "TwinportModel", logging,
+                "Reports", "Sockets", "TwinportKit", "TwinportModel", logging,
             ]),
         .executableTarget(
             name: "twinport",
             dependencies: [
                 "Control", "HostHelper", "Listeners", "Noise", "Posix", "ProgramSupport", "Reports",
-                "Settings", "TwinportKit", "TwinportModel", argumentParser, logging,
+                "Settings", "Sockets", "TwinportKit", "TwinportModel", argumentParser, logging,
             ],
             swiftSettings: strict),
         .executableTarget(
             name: "twinport-agent",
             dependencies: [
                 "AgentControl", "GuestAgent", "Listeners", "Noise", "Posix", "ProgramSupport",
-                "Reports", "TwinportKit", "TwinportModel", argumentParser, logging,
+                "Reports", "Sockets", "TwinportKit", "TwinportModel", argumentParser, logging,
             ],
             swiftSettings: strict),
 

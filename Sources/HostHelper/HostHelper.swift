@@ -33,6 +33,7 @@ final class HostHelper {
             watch: WatchOptions(settings), program: options.version, log: options.log)
         configuration.hints = options.hints
         configuration.finder = options.finder
+        configuration.opener = options.opener
         options.log.watch(options.finder)
         let node = Node(configuration)
         return HostHelper(options, HostReports(node, events, options, settings), node, try Loop())

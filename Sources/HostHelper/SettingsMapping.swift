@@ -23,6 +23,8 @@ extension MirrorPolicy {
             clientAddress: settings.guestToHost.clientAddress)
         mirrorRules = settings.guestToHost.rules
         offerRules = settings.hostToGuest.rules
+        forwards = settings.forwards
+        forwardsDisabled = off
         mirrorOnly = settings.guestToHost.only
         leavesOutOwnServices = true
         offerOnly = settings.hostToGuest.only

@@ -22,6 +22,9 @@ package final class PacketPipe: Sendable {
 
     private let descriptor: OwnedFD
 
+    /// The descriptor, for calls that this type does not have. It stays the pipe's.
+    package var raw: Int32 { descriptor.raw }
+
     /// Takes over a descriptor.
     package init(_ descriptor: consuming OwnedFD) {
         self.descriptor = descriptor

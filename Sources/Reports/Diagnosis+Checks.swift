@@ -239,7 +239,7 @@ extension Diagnosis {
     private static func list(_ ports: [PortSnapshot]) -> String {
         let named = ports.prefix(5).map { port in
             let why = port.reason == .none ? "" : " (\(port.reason.text))"
-            return "\(port.kind.name) \(port.listener)\(why)"
+            return "\(port.kind.name) \(port.listenerText)\(why)"
         }
         let more = ports.count > 5 ? ["and \(ports.count - 5) more"] : []
         return (named + more).joined(separator: "; ")

@@ -52,7 +52,7 @@ extension MetricsText {
         var found: [Labels: Traffic] = [:]
         for port in ports where port.kind.transport != nil && port.state != .unsupported {
             let labels = Labels(
-                direction: port.direction, kind: port.kind, listener: port.listener.description)
+                direction: port.direction, kind: port.kind, listener: port.listenerText)
             found[labels, default: Traffic()].flows += port.flows
             found[labels, default: Traffic()].bytesIn &+= port.bytesIn
             found[labels, default: Traffic()].bytesOut &+= port.bytesOut

@@ -38,8 +38,8 @@ package enum PortOrder: String, CaseIterable, Sendable {
     /// By direction, protocol and port.
     static func usual(_ ports: [PortSnapshot]) -> [PortSnapshot] {
         ports.sorted {
-            ($0.direction.rawValue, $0.kind.name, $0.listener.port, $0.listener.description)
-                < ($1.direction.rawValue, $1.kind.name, $1.listener.port, $1.listener.description)
+            ($0.direction.rawValue, $0.kind.name, $0.listener.port, $0.listenerText)
+                < ($1.direction.rawValue, $1.kind.name, $1.listener.port, $1.listenerText)
         }
     }
 }

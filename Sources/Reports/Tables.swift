@@ -27,8 +27,8 @@ package enum PortsTable {
             ], rightAligned: [5, 6, 7])
         for port in sorted {
             table.add([
-                port.direction.rawValue, port.kind.name, port.listener.description,
-                Self.orDash(port.mirrors.map(\.description).joined(separator: ",")),
+                port.direction.rawValue, port.kind.name, port.listenerText,
+                Self.orDash(port.mirrorText),
                 port.state.name,
                 "\(port.flows)", Quantity.bytes(port.bytesIn), Quantity.bytes(port.bytesOut),
                 Self.orDash(port.owner), port.container?.label ?? "-", Self.why(port),
@@ -42,6 +42,9 @@ package enum PortsTable {
 
     /// The reason, and the rule that decided, unless the reason is that rule.
     private static func why(_ port: PortSnapshot) -> String {
+        if let forward = port.forward {
+            return port.reason == .none ? forward.text : "\(port.reason.text); \(forward.text)"
+        }
         guard let rule = port.rule, port.state != .ignored else { return port.reason.text }
         return port.reason == .none ? rule.text : "\(port.reason.text); \(rule.text)"
     }
@@ -66,8 +69,8 @@ package enum FlowsTable {
             ], rightAligned: [0, 7, 8, 9, 10])
         for flow in flows.sorted(by: { $0.id < $1.id }) {
             table.add([
-                "\(flow.id)", flow.direction.rawValue, flow.transport.name,
-                flow.client.description, flow.mirror.description, flow.listener.description,
+                "\(flow.id)", flow.direction.rawValue, flow.protocolName,
+                flow.clientText, flow.mirrorText, flow.listenerText,
                 flow.state.rawValue, Quantity.bytes(flow.bytesIn),
                 Quantity.bytes(flow.bytesOut), Quantity.time(flow.ageSeconds),
                 Quantity.time(flow.idleSeconds),

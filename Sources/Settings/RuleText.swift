@@ -29,12 +29,12 @@ enum RuleText {
         return members.count == 1 && match.ports != nil ? members[0].1 : mapping(members)
     }
 
-    private static func mapping(_ members: [(key: String, value: String)]) -> String {
+    static func mapping(_ members: [(key: String, value: String)]) -> String {
         "{ " + members.map { "\($0.key): \($0.value)" }.joined(separator: ", ") + " }"
     }
 
     /// A text within a flow mapping: bare only where nothing in it could mean anything else there.
-    private static func scalar(_ text: String) -> String {
+    static func scalar(_ text: String) -> String {
         let isPlain =
             text != "null"
             && text.utf8.allSatisfy { byte in

@@ -29,7 +29,7 @@ enum SettingsDecoder {
     private static func settings(_ root: NodeReader) throws(SettingsError) -> Settings {
         let members = try root.members([
             "hostNetworking", "enhancedContainerIsolation", "tunnel", "guestToHost",
-            "hostToGuest", "udp", "scan",
+            "hostToGuest", "forwards", "udp", "scan",
         ])
         var settings = Settings()
         if let node = members["hostNetworking"] {
@@ -41,6 +41,9 @@ enum SettingsDecoder {
         }
         if let node = members["guestToHost"] { settings.guestToHost = try guestToHost(node) }
         if let node = members["hostToGuest"] { settings.hostToGuest = try hostToGuest(node) }
+        if let node = members["forwards"] {
+            settings.forwards = try ForwardDecoder.forwards(node)
+        }
         if let node = members["udp"] { settings.udp = try udp(node) }
         if let node = members["scan"] { settings.scan = try scan(node) }
         if let node = members["enhancedContainerIsolation"] {

@@ -70,6 +70,10 @@ package enum SettingsSchema {
                 }
               }
             },
+            "forwards": {
+              "description": "Places of both machines that are joined, whatever listens there.",
+              "type": ["array", "null"], "maxItems": 64, "items": { "$ref": "#/$defs/forward" }
+            },
             "udp": {
               "type": ["object", "null"], "additionalProperties": false,
               "properties": {
@@ -143,6 +147,28 @@ package enum SettingsSchema {
                 "proxyProtocol": {
                   "description": "TCP connections begin with a header that names the client.", "const": 2
                 }
+              }
+            },
+            "place": {
+              "description": "As unix:///run/docker.sock or tcp/127.0.0.1:9229.",
+              "type": "string", "pattern": "^(unix:///.|tcp/.+:[0-9]{1,5}$)"
+            },
+            "forward": {
+              "type": "object", "additionalProperties": false,
+              "required": ["host", "guest", "listen"],
+              "properties": {
+                "host": { "$ref": "#/$defs/place" },
+                "guest": { "$ref": "#/$defs/place" },
+                "listen": {
+                  "description": "Where programs connect; the service is at the other end.",
+                  "enum": ["host", "guest"]
+                },
+                "mode": {
+                  "description": "Of the Unix socket that is made, as 0660.",
+                  "type": ["string", "integer"], "default": "0600"
+                },
+                "uid": { "type": "integer", "minimum": 0, "maximum": 4294967294 },
+                "gid": { "type": "integer", "minimum": 0, "maximum": 4294967294 }
               }
             },
             "offerRule": {

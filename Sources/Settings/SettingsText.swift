@@ -27,7 +27,7 @@ package enum SettingsText {
             hostToGuest:
               enabled: \(toGuest.isEnabled)\(RuleText.lines(toGuest.rules))\(only(toGuest.only))
               ignore: [\(list(toGuest.ignore))]
-              showOwners: \(toGuest.showsOwners)
+              showOwners: \(toGuest.showsOwners)\(RuleText.forwards(settings.forwards))
             udp:
               idle: \(DurationText.text(settings.udp.idle))
               ephemeralAfter: \(settings.udp.ephemeralAfter.map(DurationText.text) ?? "never")

@@ -1,5 +1,6 @@
 package import Listeners
 public import Logging
+package import Sockets
 public import TwinportModel
 
 /// How a node gets its connections to the other machine.
@@ -49,6 +50,8 @@ public struct NodeConfiguration: Sendable {
     public var hints: KernelHints?
     /// The process that looks into others, of programs that may not; nil: the node's own thread does.
     package var finder: FinderProcess?
+    /// The process that makes the Unix sockets of forwards, of programs that may not; nil: the node's own thread does.
+    package var opener: OpenerProcess?
     /// Called on the data loop's thread before it handles the first byte of the peer's, and after the watcher
     /// has its thread: the place to give up privileges that the data loop does not need.
     public var confine: @Sendable () -> Void

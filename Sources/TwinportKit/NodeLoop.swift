@@ -84,7 +84,7 @@ final class NodeLoop {
         let forwarder = try Forwarder(
             loop: loop, role: configuration.role, policy: configuration.policy,
             own: OwnSockets(), log: configuration.log,
-            reservedDescriptors: configuration.reservedDescriptors)
+            reservedDescriptors: configuration.reservedDescriptors, opener: configuration.opener)
         self.forwarder = forwarder
         let changes = try Mailbox<ListenerChanges>(loop: loop) { batches in
             for batch in batches { forwarder.apply(batch) }

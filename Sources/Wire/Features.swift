@@ -19,7 +19,11 @@ package struct Features: OptionSet, Sendable {
     package static let rekey = Features(rawValue: 16)
     /// TAKEN.
     package static let taken = Features(rawValue: 256)
+    /// FORWARD, FORWARD_GONE and FORWARD_STATE.
+    package static let forwards = Features(rawValue: 1 << 12)
 
     /// What this code understands.
-    package static let ours: Features = [.moved, .keepAlive, .urgent, .freeGone, .rekey, .taken]
+    package static let ours: Features = [
+        .moved, .keepAlive, .urgent, .freeGone, .rekey, .taken, .forwards,
+    ]
 }

@@ -45,7 +45,7 @@ final class Offer {
 final class Advertiser {
     private var offers: [ListenerKey: Offer] = [:]
     private var byNumber: [ListenerID: Offer] = [:]
-    private var nextNumber: UInt32 = 1
+    private var nextNumber = ListenerID(rawValue: 1)
     private var waiting = Waiting()
     private var policy: MirrorPolicy
     private var session: Session?
@@ -180,8 +180,8 @@ final class Advertiser {
         }
         guard offer.withheld == nil else { return withdraw(offer) }
         guard session != nil, offer.number == nil else { return }
-        let number = ListenerID(rawValue: nextNumber)
-        nextNumber &+= 1
+        let number = nextNumber
+        nextNumber = number.next
         offer.number = number
         byNumber[number] = offer
         enqueue(offer)

@@ -91,7 +91,7 @@ extension Session: LinkOwner {
     }
 
     /// Counts a frame against what the peer may send; too many end the session.
-    private func charge(_ kind: FrameRates.Kind) throws(SessionEnd) {
+    func charge(_ kind: FrameRates.Kind) throws(SessionEnd) {
         var rates = incoming.rates
         try rates.count(kind, now: clock())
         incoming.rates = rates
@@ -112,7 +112,7 @@ extension Session: LinkOwner {
     }
 
     /// Reads a payload; what is wrong with it ends the session.
-    private func parsed<Message>(
+    func parsed<Message>(
         _ read: () throws(WireError) -> Message
     ) throws(SessionEnd) -> Message {
         do {
@@ -141,6 +141,7 @@ extension Session: LinkOwner {
         case .ping, .pong, .sync, .policy: try dispatchSmall(type, bytes, payload)
         case .listener, .listenerGone, .mirror, .oddSocket:
             try dispatchListener(type, bytes, payload)
+        case .forward, .forwardGone, .forwardState: try dispatchForward(type, bytes, payload)
         default: throw SessionEnd(wire: .wrongStream(type), hasReceivedHello: hasReceivedHello)
         }
     }
@@ -197,7 +198,7 @@ extension Session: LinkOwner {
     }
 
     /// Before it is adopted a session has nobody to tell: a peer sends nothing but HELLO until it is greeted.
-    private func tell(_ message: ControlMessage) {
+    func tell(_ message: ControlMessage) {
         delegates.user?.received(message)
     }
 
