@@ -57,7 +57,11 @@ enum ForwardExplanation {
                 fix: "end the program that listens there, or name another place in the settings; "
                     + "it is tried again every two seconds.")
         case .denied:
-            return ExplanationBlock("it is not permitted.", why: why)
+            return ExplanationBlock(
+                "it is not permitted.", why: why,
+                fix:
+                    "docs/behaviour.md, \"Forwards\", says which folders are safe, and what --forwards of the "
+                    + "agent does.")
         case .disabled: return ExplanationBlock("it is switched off.", why: why)
         default: return ExplanationBlock("it does not work.", why: why)
         }

@@ -50,7 +50,8 @@ extension MetricsText {
     /// `[::]` for both families and for IPv6 alone are two listeners with the same labels.
     private static func byLabels(_ ports: [PortSnapshot]) -> [Labels: Traffic] {
         var found: [Labels: Traffic] = [:]
-        for port in ports where port.kind.transport != nil && port.state != .unsupported {
+        let carried = ports.filter { $0.kind.transport != nil || $0.forward != nil }
+        for port in carried where port.state != .unsupported {
             let labels = Labels(
                 direction: port.direction, kind: port.kind, listener: port.listenerText)
             found[labels, default: Traffic()].flows += port.flows

@@ -3,15 +3,15 @@ internal import TwinportModel
 /// Rules as the settings file has them.
 enum RuleText {
     /// The lines of a list, each with its line break before it; nothing for an empty list.
-    static func lines(_ rules: [MirrorRule]) -> String {
-        rules.isEmpty ? "" : "\n  rules:" + rules.map { "\n    - \(text($0))" }.joined()
+    static func lines(_ rules: [MirrorRule], placedBy key: String) -> String {
+        rules.isEmpty ? "" : "\n  rules:" + rules.map { "\n    - \(text($0, key))" }.joined()
     }
 
-    private static func text(_ rule: MirrorRule) -> String {
+    private static func text(_ rule: MirrorRule, _ key: String) -> String {
         var members = [("match", match(rule.match))]
         if let isIgnored = rule.isIgnored { members.append(("ignore", "\(isIgnored)")) }
         if let bind = rule.bind { members.append(("bind", scalar(bind.text))) }
-        if let target = rule.target { members.append(("host", scalar(target.text))) }
+        if let target = rule.target { members.append((key, scalar(target.text))) }
         if rule.takesNextPort { members.append(("onConflict", "next")) }
         if rule.sendsProxyHeader { members.append(("proxyProtocol", "2")) }
         return mapping(members)

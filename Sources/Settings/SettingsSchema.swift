@@ -172,9 +172,18 @@ package enum SettingsSchema {
               }
             },
             "offerRule": {
-              "type": "object", "additionalProperties": false, "required": ["match", "ignore"],
+              "type": "object", "additionalProperties": false,
+              "required": ["match"], "minProperties": 2,
               "properties": {
-                "match": { "$ref": "#/$defs/match" }, "ignore": { "type": "boolean" }
+                "match": { "$ref": "#/$defs/match" }, "ignore": { "type": "boolean" },
+                "guest": {
+                  "description": "Where the mirror stands: 15432, 127.0.0.1:15432 or 6000-6010.",
+                  "anyOf": [
+                    { "type": "integer", "minimum": 1, "maximum": 65535 },
+                    { "type": "string", "pattern": "[0-9]$" }
+                  ]
+                },
+                "onConflict": { "enum": ["next", "fail"], "default": "fail" }
               }
             }
           }

@@ -12,6 +12,7 @@ package enum SettingsText {
             }
         let key = settings.tunnelKey.map { "\n  key: \(ScalarText.bare($0))" } ?? ""
         let (toHost, toGuest) = (settings.guestToHost, settings.hostToGuest)
+        let guestRules = RuleText.lines(toGuest.rules, placedBy: "guest")
         return """
             hostNetworking:
               enabled: \(settings.isEnabled)
@@ -19,13 +20,13 @@ package enum SettingsText {
             tunnel:
               \(tunnel)\(key)
             guestToHost:
-              enabled: \(toHost.isEnabled)\(RuleText.lines(toHost.rules))
+              enabled: \(toHost.isEnabled)\(RuleText.lines(toHost.rules, placedBy: "host"))
               bind: \(toHost.bind.rawValue)
               scope: \(toHost.scope.rawValue)\(only(toHost.only))
               clientAddress: \(toHost.clientAddress.rawValue)
               ignore: [\(list(toHost.ignore))]
             hostToGuest:
-              enabled: \(toGuest.isEnabled)\(RuleText.lines(toGuest.rules))\(only(toGuest.only))
+              enabled: \(toGuest.isEnabled)\(guestRules)\(only(toGuest.only))
               ignore: [\(list(toGuest.ignore))]
               showOwners: \(toGuest.showsOwners)\(RuleText.forwards(settings.forwards))
             udp:

@@ -21,9 +21,11 @@ package struct Features: OptionSet, Sendable {
     package static let taken = Features(rawValue: 256)
     /// FORWARD, FORWARD_GONE and FORWARD_STATE.
     package static let forwards = Features(rawValue: 1 << 12)
+    /// PLACED_LISTENER.
+    package static let placed = Features(rawValue: 1 << 13)
 
     /// What this code understands.
     package static let ours: Features = [
-        .moved, .keepAlive, .urgent, .freeGone, .rekey, .taken, .forwards,
+        .moved, .keepAlive, .urgent, .freeGone, .rekey, .taken, .forwards, .placed,
     ]
 }

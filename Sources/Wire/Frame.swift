@@ -57,6 +57,8 @@
     case oddSocket = 0x84
     /// How many datagrams the sender of this has taken since the session began.
     case taken = 0x88
+    /// A listener of a host, and where in the guest its mirror is to be.
+    case placedListener = 0x8c
     /// A host asks its guest for one end of a forward.
     case forward = 0x90
     /// The host's settings do not have a forward any more.

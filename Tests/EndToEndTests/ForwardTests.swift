@@ -192,6 +192,55 @@ extension EndToEnd {
             }
         }
 
+        @Test func `a listener of the desktop at another port of the guest`() throws {
+            func settings(_ rules: String...) -> String {
+                "guestToHost: {bind: loopback, ignore: [tcp/5400-5402]}\nhostToGuest:\n  rules:\n"
+                    + rules.map { "    - { \($0) }\n" }.joined()
+            }
+            let settings1 = settings(
+                "match: tcp/5400, guest: 127.0.0.1:15400", "match: tcp/5401, onConflict: next")
+            try Lab.with(settings: settings1) { lab in
+                // The guest has a program of its own at each of these ports.
+                for machine in [Machine.guest, .host] {
+                    for port in ["5400", "5401"] {
+                        _ = try lab.python(
+                            machine, "listen.py", ["tcp", "127.0.0.1", port, "echo"])
+                    }
+                }
+                func row(_ port: Int) throws -> PortReport? {
+                    try lab.ports().first {
+                        $0.direction == "host-to-guest" && $0.listener == "127.0.0.1:\(port)"
+                    }
+                }
+                try lab.wait("both mirrors", within: 10) {
+                    try row(5_400)?.mirror == "127.0.0.1:15400"
+                        && row(5_401)?.mirror == "127.0.0.1:5402"
+                }
+                #expect(lab.echoes(.guest, 15_400) && lab.echoes(.guest, 5_402))
+                #expect(try row(5_400)?.rule?.number == 1 && row(5_401)?.rule?.number == 2)
+                let text = try lab.explain("15400")
+                #expect(text.contains("of hostToGuest.rules decides"), "\(text)")
+                #expect(try lab.agentSays(["explain", "15400"]).output.contains("127.0.0.1:5400"))
+                // Another place, at once; then a place that is taken.
+                try lab.writeSettings(settings("match: tcp/5400, guest: 15500"))
+                try lab.wait("the other place", within: 10) {
+                    try row(5_400)?.mirror == "127.0.0.1:15500"
+                }
+                #expect(!lab.echoes(.guest, 15_400) && lab.echoes(.guest, 15_500))
+                try lab.writeSettings(settings("match: tcp/5400, guest: 5401"))
+                try lab.wait("a conflict", within: 10) { try row(5_400)?.state == "conflict" }
+                #expect(try lab.explain("5400").contains("onConflict: next"))
+                // Both survive an agent that starts anew.
+                try lab.writeSettings(settings1)
+                lab.agent.stop()
+                try lab.startAgent()
+                try lab.wait("both mirrors again", within: 20) {
+                    try row(5_400)?.mirror == "127.0.0.1:15400"
+                        && row(5_401)?.mirror == "127.0.0.1:5402"
+                }
+            }
+        }
+
         @Test(.enabled(if: missing.isEmpty, "socat or openssh-client is not installed"))
         func `TCP at either end, and what the agent allows`() throws {
             try Lab.with(start: false) { lab in

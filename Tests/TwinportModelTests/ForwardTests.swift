@@ -35,6 +35,24 @@ import TwinportModel
         #expect(ForwardAllowance("some") == nil && ForwardAllowance("") == nil)
     }
 
+    @Test func `a guest follows its host's rule on loopback only`() {
+        var rule = MirrorRule(
+            place: RulePlace(number: 3), match: RuleMatch(ports: PortRule("tcp/5000-5010")))
+        #expect(rule.placement(of: Endpoint(.anyV4, 5_001)) == nil)
+        rule.target = RuleTarget("127.0.0.1:6000-6010")
+        let placement = rule.placement(of: Endpoint(.anyV4, 5_001))
+        #expect(
+            placement
+                == ListenerPlacement(
+                    rule: 3, address: .loopbackV4, port: 6_001, takesNextPort: false))
+        let followed = placement.map { MirrorRule($0, at: 5_001) }
+        #expect(followed?.target == RuleTarget(.loopbackV4, 6_001...6_001))
+        let foreign = ListenerPlacement(
+            rule: 1, address: .anyV4, port: 5_001, takesNextPort: true)
+        let next = MirrorRule(foreign, at: 5_001)
+        #expect(next.target == nil && next.takesNextPort)
+    }
+
     @Test func `a forward's row survives JSON`() throws {
         var row = PortSnapshot(
             direction: .guestToHost, kind: .unix, listener: Endpoint(.anyV4, 0), state: .active)

@@ -65,6 +65,32 @@ private func payload(_ write: (inout ByteWriter) -> Void) -> [UInt8] {
         #expect(throws: WireError.self) { try ForwardMessage(relative.span, 0..<relative.count) }
     }
 
+    @Test func `golden bytes of docs-protocol: PLACED_LISTENER`() throws {
+        var message = ListenerMessage(
+            id: ListenerID(rawValue: 9), kind: 1, isV6Only: false,
+            endpoint: Endpoint(.loopbackV4, 5_432), uid: 0, owner: "", container: "")
+        message.placement = ListenerPlacement(
+            rule: 2, address: .loopbackV4, port: 15_432, takesNextPort: true)
+        var writer = ByteWriter()
+        message.write(to: &writer)
+        let bytes = Array(writer.bytes.dropFirst(FrameHeader.size))
+        #expect(writer.bytes[0] == 0x8c)
+        #expect(
+            bytes.suffix(22)
+                == [3, 2, 0, 4, 0x48, 0x3c, 127, 0, 0, 1] + [UInt8](repeating: 0, count: 12))
+        #expect(try ListenerMessage(.placedListener, bytes.span, 0..<bytes.count) == message)
+        for end in 0..<bytes.count {
+            #expect(throws: WireError.self) {
+                try ListenerMessage(.placedListener, bytes.span, 0..<end)
+            }
+        }
+        message.placement?.address = nil
+        writer.clear()
+        message.write(to: &writer)
+        let other = Array(writer.bytes.dropFirst(FrameHeader.size))
+        #expect(try ListenerMessage(.placedListener, other.span, 0..<other.count) == message)
+    }
+
     @Test func `no listener ever gets a forward's number`() {
         #expect(ListenerID(rawValue: 0x7fff_ffff).next == ListenerID(rawValue: 0))
         #expect(ListenerID(rawValue: 7).next == ListenerID(rawValue: 8))

@@ -139,7 +139,7 @@ extension Session: LinkOwner {
             try receiveTaken(
                 try parsed { () throws(WireError) in try Frames.number(type, bytes, payload) })
         case .ping, .pong, .sync, .policy: try dispatchSmall(type, bytes, payload)
-        case .listener, .listenerGone, .mirror, .oddSocket:
+        case .listener, .listenerGone, .mirror, .oddSocket, .placedListener:
             try dispatchListener(type, bytes, payload)
         case .forward, .forwardGone, .forwardState: try dispatchForward(type, bytes, payload)
         default: throw SessionEnd(wire: .wrongStream(type), hasReceivedHello: hasReceivedHello)
@@ -183,10 +183,15 @@ extension Session: LinkOwner {
         try charge(.listener(type))
         let message = try parsed { () throws(WireError) -> ControlMessage in
             switch type {
-            case .listener, .oddSocket: .listener(try ListenerMessage(type, bytes, payload))
+            case .listener, .oddSocket, .placedListener:
+                .listener(try ListenerMessage(type, bytes, payload))
             case .listenerGone: .listenerGone(try Frames.gone(bytes, payload))
             default: .mirror(try MirrorMessage(bytes, payload))
             }
+        }
+        // A guest has no say in where its mirrors are on the host.
+        if type == .placedListener, hello.role == .host {
+            throw SessionEnd(.protocolError, "\(type) from a guest")
         }
         if type != .mirror { incoming.news.arrived() }
         tell(message)

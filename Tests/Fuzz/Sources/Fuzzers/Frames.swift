@@ -60,8 +60,8 @@ private func message(_ header: FrameHeader, _ bytes: [UInt8], _ payload: Range<I
             same(message, { message.write(to: &$0) }) { (s, r) throws(WireError) in
                 try Hello(s, r)
             }
-        case .listener, .oddSocket:
-            let type: FrameType = header.type == .oddSocket ? .oddSocket : .listener
+        case .listener, .oddSocket, .placedListener:
+            let type = header.type ?? .listener
             let message = try ListenerMessage(type, span, payload)
             same(message, { message.write(to: &$0) }) { (s, r) throws(WireError) in
                 try ListenerMessage(type, s, r)
