@@ -126,13 +126,13 @@ let package = Package(
             "GuestAgent",
             [
                 "AgentControl", "EventLoop", "Listeners", "Noise", "Posix", "ProgramSupport",
-                "Reports", "TwinportKit", "TwinportModel", logging,
+                "Reports", "Sockets", "TwinportKit", "TwinportModel", logging,
             ]),
         .executableTarget(
             name: "twinport",
             dependencies: [
                 "Control", "EventLoop", "HostHelper", "Listeners", "Live", "Noise", "Posix",
-                "ProgramSupport", "Reports", "Settings", "TwinportKit", "TwinportModel",
+                "ProgramSupport", "Reports", "Settings", "Sockets", "TwinportKit", "TwinportModel",
                 argumentParser, logging,
             ],
             swiftSettings: strict),
@@ -140,7 +140,7 @@ let package = Package(
             name: "twinport-agent",
             dependencies: [
                 "AgentControl", "GuestAgent", "Listeners", "Noise", "Posix", "ProgramSupport",
-                "Reports", "TwinportKit", "TwinportModel", argumentParser, logging,
+                "Reports", "Sockets", "TwinportKit", "TwinportModel", argumentParser, logging,
             ],
             swiftSettings: strict),
 

@@ -35,14 +35,13 @@ static const unsigned int denied[] = {
     SYS_tkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_move_pages, SYS_migrate_pages,
     // other identities
     SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setgroups,
-    SYS_setfsuid, SYS_setfsgid, SYS_capset,
+    SYS_capset,
     // other views of the system
     SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns, 428 /* open_tree */,
     429 /* move_mount */, 430 /* fsopen */, 431 /* fsconfig */, 432 /* fsmount */, 433 /* fspick */,
     442 /* mount_setattr */, SYS_swapon, SYS_swapoff, SYS_quotactl, 443 /* quotactl_fd */, SYS_open_by_handle_at,
     // files: making, moving, changing and giving away (open is looked at below)
-    SYS_mkdirat, SYS_mknodat, SYS_renameat, SYS_renameat2, SYS_linkat, SYS_symlinkat, SYS_truncate,
-    SYS_fchmod, SYS_fchmodat, 452 /* fchmodat2 */, SYS_fchown, SYS_fchownat, SYS_utimensat,
+    SYS_mknodat, SYS_renameat, SYS_renameat2, SYS_linkat, SYS_symlinkat, SYS_truncate, SYS_fchown, SYS_utimensat,
     SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr, SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr,
     463 /* setxattrat */, 466 /* removexattrat */, 469 /* file_setattr */,
     SYS_mq_open, SYS_mq_unlink,
@@ -50,8 +49,7 @@ static const unsigned int denied[] = {
     SYS_shmget, SYS_shmat, SYS_shmctl, SYS_semget, SYS_semop, SYS_semtimedop, SYS_semctl, SYS_msgget, SYS_msgsnd,
     SYS_msgrcv, SYS_msgctl,
 #if defined(__x86_64__)
-    SYS_creat, SYS_mkdir, SYS_rmdir, SYS_mknod, SYS_rename, SYS_link, SYS_symlink, SYS_chmod, SYS_chown, SYS_lchown,
-    SYS_utime, SYS_utimes, SYS_futimesat,
+    SYS_creat, SYS_rmdir, SYS_mknod, SYS_rename, SYS_link, SYS_symlink, SYS_chown, SYS_utime, SYS_utimes, SYS_futimesat,
 #endif
     // the kernel itself
     SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load,
@@ -68,6 +66,22 @@ static const unsigned int denied[] = {
     467 /* open_tree_attr */,
     // io_uring does what other calls do, past this filter
     425, 426, 427,
+};
+
+// What the opener needs: it makes sockets, and the folders for them, and gives them to users.
+static const unsigned int denied_but_to_opener[] = {
+    SYS_mkdirat, SYS_fchmod, SYS_fchmodat, 452 /* fchmodat2 */, SYS_fchownat, SYS_setfsuid, SYS_setfsgid,
+#if defined(__x86_64__)
+    SYS_mkdir, SYS_chmod, SYS_lchown,
+#endif
+};
+
+// What the opener does not need besides.
+static const unsigned int denied_to_opener[] = {
+    SYS_clone, SYS_kill, SYS_prlimit64, SYS_accept, SYS_accept4, SYS_ioctl,
+#if defined(__x86_64__)
+    SYS_fork, SYS_vfork,
+#endif
 };
 
 // What the finder does not need besides: it reads below /proc and answers on the one socket that it has.
@@ -96,6 +110,8 @@ static const unsigned int terminal_input = 0x5412, terminal_paste = 0x541c;
 static const unsigned int set_flags = 0x40086602, set_attributes = 0x401c5820, set_signal = 10, set_owner = 15;
 
 enum { longest = 250 };
+
+enum { finder = 1, opener = 2 };
 
 // A filter while it is made. The verdicts stand at its end, as far away as one jump reaches: `allow` first.
 struct filter {
@@ -165,7 +181,7 @@ static void check_arguments(struct filter *filter) {
 }
 
 // Checks the architecture; on x86 refuses the x32 numbers; one comparison a call; the arguments of some.
-static void make(struct filter *filter, int is_finder) {
+static void make(struct filter *filter, int kind) {
     filter->count = 0;
     load(filter, offsetof(struct seccomp_data, arch));
     // Another architecture's calls have other numbers: none passes.
@@ -178,8 +194,14 @@ static void make(struct filter *filter, int is_finder) {
     deny(filter, clone3_call, 1);
     deny(filter, openat2_call, 1);
     for (size_t i = 0; i < sizeof denied / sizeof *denied; i++) deny(filter, denied[i], 0);
-    for (size_t i = 0; is_finder && i < sizeof denied_to_finder / sizeof *denied_to_finder; i++) {
+    for (size_t i = 0; kind == finder && i < sizeof denied_to_finder / sizeof *denied_to_finder; i++) {
         deny(filter, denied_to_finder[i], 0);
+    }
+    for (size_t i = 0; kind == opener && i < sizeof denied_to_opener / sizeof *denied_to_opener; i++) {
+        deny(filter, denied_to_opener[i], 0);
+    }
+    for (size_t i = 0; kind != opener && i < sizeof denied_but_to_opener / sizeof *denied_but_to_opener; i++) {
+        deny(filter, denied_but_to_opener[i], 0);
     }
     check_arguments(filter);
     filter->allow = filter->count;
@@ -188,15 +210,15 @@ static void make(struct filter *filter, int is_finder) {
     add(filter, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS));
 }
 
-int ckernel_deny_calls(int is_finder) {
+int ckernel_deny_calls(int kind) {
     if (OUR_ARCHITECTURE == 0) {
         errno = ENOSYS;
         return -1;
     }
     // Once to learn where the verdicts stand, once to aim at them.
     struct filter filter = {.allow = 0};
-    make(&filter, is_finder);
-    make(&filter, is_finder);
+    make(&filter, kind);
+    make(&filter, kind);
     // No jump can miss: they are shorter than 256, as the whole is.
     if (filter.count > longest) {
         errno = E2BIG;

@@ -5,6 +5,7 @@ package import Logging
 package import Noise
 internal import Posix
 internal import ProgramSupport
+package import Sockets
 package import TwinportKit
 package import TwinportModel
 
@@ -35,6 +36,10 @@ package struct AgentOptions: Sendable {
     package var hostUsers: Set<UInt32> = []
     /// The process that looks into others, started before as well.
     package var finder: FinderProcess?
+    /// The process that makes sockets where the sandbox leaves it to none of ours.
+    package var opener: OpenerProcess?
+    /// Which of the host's forwards this guest takes part in.
+    package var forwards = ForwardAllowance.local
     /// Where questions are answered; nil: nowhere.
     package var server: AgentServer?
 
@@ -58,6 +63,13 @@ package struct AgentOptions: Sendable {
         }
     }
 
+    /// Ends what was started for the program.
+    fileprivate func stop() {
+        server?.stop()
+        opener?.stop()
+        finder?.stop()
+    }
+
     fileprivate static func warn(_ log: Logger, _ reason: String) {
         log.warning(
             "no local reports: the other commands of twinport-agent cannot ask this agent",
@@ -76,16 +88,9 @@ package enum AgentProgram {
     package static func run(_ options: AgentOptions) throws {
         ProcessSetup.prepare()
         let log = options.log
-        var configuration = NodeConfiguration(
-            role: .guest, tunnel: .opened(options.mode, key: options.key?.bytes),
-            program: options.version, log: log)
-        configuration.hints = options.hints
-        configuration.trustedUsers = options.hostUsers
-        configuration.trustRemedy = trustRemedy
-        configuration.finder = options.finder
         log.watch(options.finder)
-        let node = Node(configuration)
-        defer { options.server?.stop() }
+        let node = Node(NodeConfiguration(options))
+        defer { options.stop() }
         _ = node.subscribe { ServiceManager.note($0, "host") }
         let hangUp = HangUp()
         let signals = try SignalWait([15, 2], beside: HangUp.signal) {
@@ -107,7 +112,7 @@ package enum AgentProgram {
         node.stop()
         // Last: a second signal must not end the program while it says goodbye.
         signals.close()
-        options.finder?.stop()
+        options.stop()
         LogWriter.standardError.finish()
     }
 
@@ -119,5 +124,19 @@ package enum AgentProgram {
             options.server?.stop()
             AgentOptions.warn(options.log, error.description)
         }
+    }
+}
+
+extension NodeConfiguration {
+    /// What these options say of the node.
+    fileprivate init(_ options: AgentOptions) {
+        self.init(
+            role: .guest, tunnel: .opened(options.mode, key: options.key?.bytes),
+            program: options.version, log: options.log)
+        hints = options.hints
+        trustedUsers = options.hostUsers
+        finder = options.finder
+        opener = options.opener
+        policy.forwardAllowance = options.forwards
     }
 }

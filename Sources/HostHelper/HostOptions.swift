@@ -1,6 +1,7 @@
 package import Listeners
 package import Logging
 internal import Posix
+package import Sockets
 package import TwinportKit
 
 /// How the helper was asked to run.
@@ -21,6 +22,8 @@ package struct HostOptions: Sendable {
     package var hints: KernelHints?
     /// The process that looks into others, started before as well.
     package var finder: FinderProcess?
+    /// The process that makes sockets where the sandbox leaves it to none of ours.
+    package var opener: OpenerProcess?
     /// What the sandbox leaves, once it holds on files.
     var confinement: Sandbox.Needs?
 

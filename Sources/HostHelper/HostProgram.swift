@@ -5,6 +5,7 @@ internal import Logging
 internal import Posix
 internal import ProgramSupport
 internal import Settings
+internal import Sockets
 
 // # The desktop's program
 //
@@ -24,7 +25,10 @@ package enum HostProgram {
     ///   socket cannot be served, `NodeError` when the tunnel cannot be opened.
     package static func run(_ options: HostOptions) throws {
         ProcessSetup.prepare()
-        defer { options.finder?.stop() }
+        defer {
+            options.opener?.stop()
+            options.finder?.stop()
+        }
         let settings = try SettingsFile.load(options.settingsPath)
         let folders = try StartFolders(options, settings)
         do {
@@ -46,6 +50,7 @@ package enum HostProgram {
         guard try helper.run(started: { backend.open(helper.reports) }) else { return }
         // The C library's exit would wait for the thread that looks at the settings file.
         server.stop()
+        options.opener?.stop()
         options.finder?.stop()
         LogWriter.standardError.finish()
         ThisProcess.end(0)

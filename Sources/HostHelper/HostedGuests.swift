@@ -5,6 +5,7 @@ internal import Posix
 internal import ProgramSupport
 internal import Reports
 internal import Settings
+internal import Sockets
 internal import TwinportKit
 internal import TwinportModel
 
@@ -93,6 +94,8 @@ final class HostedGuests {
             role: .host, tunnel: try NodeTunnel(plan), policy: MirrorPolicy(settings, plan),
             watch: WatchOptions(settings, plan.udp), program: options.version, log: log)
         configuration.desktop = (desktop, plan.name)
+        // Each guest asks it on a thread of its own.
+        configuration.opener = options.opener?.channel()
         let node = Node(configuration)
         let name = plan.name
         _ = node.subscribe { ServiceManager.note($0, name.isEmpty ? "guest" : "guest \(name)") }

@@ -25,6 +25,8 @@ extension MirrorPolicy {
             clientAddress: toHost.clientAddress)
         mirrorRules = toHost.rules
         offerRules = toGuest.rules
+        forwards = guest.forwards
+        forwardsDisabled = off
         mirrorOnly = toHost.only
         mirrorAddress = guest.address
         leavesOutOwnServices = true

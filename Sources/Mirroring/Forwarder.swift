@@ -2,7 +2,7 @@ package import EventLoop
 package import Listeners
 package import Logging
 package import Posix
-internal import Sockets
+package import Sockets
 package import Tunnel
 package import TwinportModel
 package import Wire
@@ -30,6 +30,7 @@ package final class Forwarder {
     let local = LocalListeners()
     let advertiser: Advertiser
     let mirrors: MirrorTable
+    private let forwards: Forwards
     let journal: Journal
     /// Keeps bytes behind the listeners that they may tell of.
     package let order: OrderGate
@@ -70,7 +71,7 @@ package final class Forwarder {
     ///   - others: What it shares with the forwarders of other guests; nil: there are none.
     package init(
         loop: Loop, role: Role, policy: MirrorPolicy, own: OwnSockets, log: Logger,
-        reservedDescriptors: Int32 = ThisProcess.reservedDescriptors,
+        reservedDescriptors: Int32 = ThisProcess.reservedDescriptors, opener: OpenerProcess? = nil,
         others: (places: GuestPlaces, descriptors: DescriptorShare)? = nil
     ) throws(SystemError) {
         self.role = role
@@ -88,9 +89,15 @@ package final class Forwarder {
             sockets: MirrorSockets(resources, inward, others?.places),
             observer: journal,
             clock: { [unowned loop] in loop.now })
+        forwards = try Forwards(
+            resources, flows, role: role, policy: policy, local: local, opener: opener)
         pace = Self.fullPace(now: loop.now)
         resources.countFlows = { [unowned flows] in flows.count }
-        resources.acceptPauseChanged = { [unowned mirrors] in mirrors.pauseAccepting($0) }
+        resources.acceptPauseChanged = { [unowned mirrors, unowned forwards] in
+            mirrors.pauseAccepting($0)
+            forwards.pauseAccepting($0)
+        }
+        forwards.changed = { [unowned journal] in journal.forwardChanged($0) }
         resources.clients.disguised = { [unowned journal] in journal.clientsDisguised($0, $1) }
         wantClientAddress()
         advertiser.changed = { [unowned journal] in journal.offerChanged($0, isGone: $1) }
@@ -133,6 +140,7 @@ package final class Forwarder {
     private func graceOver() {
         journal.mirrorsClosed()
         mirrors.removeAll()
+        forwards.removeAll()
     }
 
     /// Ends all flows and mirrors.
@@ -140,6 +148,7 @@ package final class Forwarder {
         inward.close()
         flows.abort(.disabled)
         mirrors.removeAll()
+        forwards.close()
         timers.close()
         resources.close()
     }
@@ -173,13 +182,18 @@ package final class Forwarder {
         order.isWanted = policy.offersDisabled == nil
         inward.policy = policy
         if policy.mirrorsDisabled != nil {
-            flows.abort(.disabled) { [role] in $0.info.direction == role.inward }
+            flows.abort(.disabled) { [role] in
+                $0.info.direction == role.inward && $0.info.places == nil
+            }
         }
         if policy.offersDisabled != nil {
-            flows.abort(.disabled) { [role] in $0.info.direction != role.inward }
+            flows.abort(.disabled) { [role] in
+                $0.info.direction != role.inward && $0.info.places == nil
+            }
         }
         mirrors.setPolicy(policy)
         advertiser.setPolicy(policy)
+        forwards.setPolicy(policy)
     }
 
     /// A session went live; this forwarder takes it over.
@@ -187,12 +201,15 @@ package final class Forwarder {
         setSession(session)
         timers.grace?.stop()
         session.adopt(self, gate: order)
+        // First, so that SYNC comes behind them.
+        forwards.sessionUp(session)
         advertiser.sessionUp(session)
     }
 
     /// The next session is another program's than the last one: it does not inherit the mirrors.
     package func ownerChanged() {
         mirrors.removeAll()
+        forwards.removeAll()
     }
 
     private func setSession(_ session: Session?) {
@@ -229,7 +246,7 @@ package final class Forwarder {
         }
             + advertiser.all.map {
                 PortSnapshot($0, role.outward, hasSession: session != nil)
-            }
+            } + forwards.snapshots(kept: kept)
     }
 
     /// All flows.
@@ -267,7 +284,12 @@ extension Forwarder: SessionDelegate {
         switch message {
         case .listener(let listener): mirrors.advertised(listener)
         case .listenerGone(let listener): mirrors.withdrew(listener)
-        case .synced: mirrors.synced()
+        case .synced:
+            mirrors.synced()
+            forwards.synced()
+        case .forward(let forward): forwards.asked(forward)
+        case .forwardGone(let number): forwards.gone(number)
+        case .forwardState(let state): forwards.reported(state)
         case .mirror(let mirror): advertiser.reported(mirror)
         case .policy(let policy):
             var mine = self.policy
@@ -285,11 +307,16 @@ extension Forwarder: SessionDelegate {
 
     /// A client at the peer's mirror wants one of our listeners.
     package func opened(_ stream: TunnelStream, _ message: OpenMessage) {
+        if message.listener.isForward { return forwards.opened(stream, message) }
         outward.opened(stream, message)
     }
 
     /// Frames about listeners and mirrors, one at a time.
     package func writeControl(to writer: inout ByteWriter, withWithdrawals: Bool) -> ControlTurn {
+        if forwards.hasNews {
+            guard takePace() else { return .later }
+            if forwards.writeNext(to: &writer) { return .wrote }
+        }
         if mirrors.hasReport {
             guard takePace() else { return .later }
             if let report = mirrors.nextReport() {
@@ -312,6 +339,7 @@ extension Forwarder: SessionDelegate {
         order.sessionLost()
         flows.abortSurvivors()
         mirrors.sessionLost()
+        forwards.sessionLost()
         advertiser.sessionLost()
         pace = Self.fullPace(now: resources.loop.now)
         timers.graceEnds = resources.loop.now &+ Self.outageGrace

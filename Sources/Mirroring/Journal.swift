@@ -52,6 +52,18 @@ final class Journal {
             metadata: ["instead": "\(instead.rawValue)", "reason": "\(why)"])
     }
 
+    /// A forward fares otherwise.
+    func forwardChanged(_ row: PortSnapshot) {
+        log.info(
+            "forward",
+            metadata: [
+                "forward": "\(row.forward?.place.number ?? 0)", "service": "\(row.listenerText)",
+                "socket": "\(row.forward?.socket ?? "")", "state": "\(row.state.name)",
+                "reason": "\(row.reason.text)",
+            ])
+        onEvent(.port(row))
+    }
+
     /// A listener of this machine changed.
     func offerChanged(_ offer: Offer, isGone: Bool) {
         let key = offer.listener.key

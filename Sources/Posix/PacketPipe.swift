@@ -22,6 +22,9 @@ package final class PacketPipe: Sendable {
 
     private let descriptor: OwnedFD
 
+    /// The descriptor, for calls that this type does not have. It stays the pipe's.
+    package var raw: Int32 { descriptor.raw }
+
     /// Takes over a descriptor.
     package init(_ descriptor: consuming OwnedFD) {
         self.descriptor = descriptor
@@ -62,6 +65,20 @@ package final class PacketPipe: Sendable {
     package func end() {
         _ = shutdown(descriptor.raw, systemBothWays)
     }
+
+    /// Waits until one of these has a message, or ended.
+    ///
+    /// - Returns: Their places.
+    package static func awaitAny(_ pipes: [PacketPipe]) -> [Int] {
+        var awaited = pipes.map { pollfd(fd: $0.raw, events: Int16(POLLIN), revents: 0) }
+        _ = try? retrying("poll") { unsafe poll(&awaited, nfds_t(awaited.count), -1) }
+        return awaited.indices.filter { awaited[$0].revents != 0 }
+    }
+
+    /// Waits for a message, without taking it.
+    ///
+    /// - Returns: False when there is none within the time.
+    package func hasMessage(within milliseconds: Int32) -> Bool { isReady(POLLIN, milliseconds) }
 
     private func isReady(_ what: Int32, _ milliseconds: Int32?) -> Bool {
         var awaited = pollfd(fd: descriptor.raw, events: Int16(what), revents: 0)

@@ -47,6 +47,8 @@ extension SystemError {
     @inlinable package var isExhaustion: Bool {
         [EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC].contains(code)
     }
+    /// EAGAIN: there is no room now.
+    @inlinable package var isBusy: Bool { code == EAGAIN }
     /// EEXIST: something is there already.
     @inlinable package var isOccupied: Bool { code == EEXIST }
     /// ENOENT or ENOTDIR: there is no such file.

@@ -175,7 +175,7 @@ package enum SystemFiles {
     }
 
     /// Where a path leads through symbolic links; the path itself when that cannot be told.
-    static func resolved(_ path: String) -> String {
+    package static func resolved(_ path: String) -> String {
         guard let real = unsafe realpath(path, nil) else { return path }
         defer { unsafe free(real) }
         return unsafe String(cString: real)
@@ -226,6 +226,12 @@ package struct FileIdentity: Equatable, Sendable {
     package let device: UInt64
     /// The number in it.
     package let inode: UInt64
+
+    /// Names a file.
+    package init(device: UInt64, inode: UInt64) {
+        self.device = device
+        self.inode = inode
+    }
 }
 
 /// What kind of thing a path names.

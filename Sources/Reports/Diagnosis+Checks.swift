@@ -273,7 +273,7 @@ extension Diagnosis {
         let named = ports.prefix(5).map { port in
             let why = port.reason == .none ? "" : " (\(port.reason.text))"
             let guest = port.guest.isEmpty ? "" : "\(port.guest): "
-            return "\(guest)\(port.kind.name) \(port.listener)\(why)"
+            return "\(guest)\(port.kind.name) \(port.listenerText)\(why)"
         }
         let more = ports.count > 5 ? ["and \(ports.count - 5) more"] : []
         return (named + more).joined(separator: "; ")

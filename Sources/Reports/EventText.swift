@@ -39,11 +39,9 @@ package enum EventText {
     }
 
     private static func words(_ port: PortSnapshot) -> String {
-        var words = "\(port.direction.rawValue) \(port.kind.name) \(port.listener)"
+        var words = "\(port.direction.rawValue) \(port.kind.name) \(port.listenerText)"
         words += " \(port.state.name)"
-        if !port.mirrors.isEmpty {
-            words += " at \(port.mirrors.map(\.description).joined(separator: ","))"
-        }
+        if !port.mirrorText.isEmpty { words += " at \(port.mirrorText)" }
         if !port.reason.text.isEmpty { words += ": \(port.reason.text)" }
         if !port.owner.isEmpty { words += " (\(port.owner))" }
         if let container = port.container { words += " in \(container.label)" }

@@ -5,7 +5,7 @@ package import TwinportModel
 
 /// Says what listens on a port, how its mirror fares, why, and what to do.
 package enum Explanation {
-    private static let explained: Set<SocketKind> = [.tcp, .udp, .udplite, .sctp]
+    private static let explained: Set<SocketKind> = [.tcp, .udp, .udplite, .sctp, .unix]
 
     /// The blocks of the one guest's listeners, an empty line between two, and last what holds for all ports.
     package static func text(
@@ -44,6 +44,7 @@ package enum Explanation {
 
     /// The listeners that it is about, by direction, port and address.
     package static func rows(_ question: PortQuestion, _ ports: [PortSnapshot]) -> [PortSnapshot] {
+        if let path = question.path { return ForwardExplanation.rows(path, ports) }
         let rows = ports.filter { row in
             isAbout(row, question.port) && explained.contains(row.kind)
                 && (question.transport == nil || row.kind.transport == question.transport)
@@ -54,8 +55,8 @@ package enum Explanation {
     private static func isBefore(_ one: PortSnapshot, _ two: PortSnapshot) -> Bool {
         func key(_ row: PortSnapshot) -> (String, Port, String, String, String) {
             (
-                row.direction.rawValue, row.listener.port, row.listener.description,
-                row.kind.name, row.guest
+                row.direction.rawValue, row.listener.port, row.listenerText, row.kind.name,
+                row.guest
             )
         }
         return key(one) < key(two)
@@ -63,11 +64,13 @@ package enum Explanation {
 
     /// Whether a port is a listener's, or one where its mirror is or cannot be.
     private static func isAbout(_ row: PortSnapshot, _ port: Port) -> Bool {
-        row.listener.port == port || row.mirrors.contains { $0.port == port }
+        ForwardExplanation.isAbout(row, port) || row.listener.port == port
+            || row.mirrors.contains { $0.port == port }
             || row.reason.place?.port == port
     }
 
     private static func nothing(_ question: PortQuestion, _ outlook: Outlook) -> String {
+        if let path = question.path { return ForwardExplanation.nothing(path) }
         let look =
             " If a program should, see with \"ss -ltnu\" on its machine whether it does; "
             + "a TCP socket that is only bound does not."
@@ -109,6 +112,7 @@ package enum Explanation {
     }
 
     private static func block(_ row: PortSnapshot, _ outlook: Outlook) -> ExplanationBlock {
+        if row.forward != nil { return ForwardExplanation.block(row, outlook) }
         let container = row.container.map { ", container \($0.label)" } ?? ""
         let owner = row.owner.isEmpty ? "" : " (\(row.owner)\(container))"
         var block = verdict(row, outlook.lines)

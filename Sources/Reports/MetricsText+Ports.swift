@@ -51,10 +51,11 @@ extension MetricsText {
     /// `[::]` for both families and for IPv6 alone are two listeners with the same labels.
     private static func byLabels(_ ports: [PortSnapshot]) -> [Labels: Traffic] {
         var found: [Labels: Traffic] = [:]
-        for port in ports where port.kind.transport != nil && port.state != .unsupported {
+        let carried = ports.filter { $0.kind.transport != nil || $0.forward != nil }
+        for port in carried where port.state != .unsupported {
             let labels = Labels(
                 guest: port.guest, direction: port.direction, kind: port.kind,
-                listener: port.listener.description)
+                listener: port.listenerText)
             found[labels, default: Traffic()].flows += port.flows
             found[labels, default: Traffic()].bytesIn &+= port.bytesIn
             found[labels, default: Traffic()].bytesOut &+= port.bytesOut

@@ -40,7 +40,7 @@ package enum PortOrder: String, CaseIterable, Sendable {
     ) -> (String, String, String, Port, String) {
         (
             port.guest, port.direction.rawValue, port.kind.name, port.listener.port,
-            port.listener.description
+            port.listenerText
         )
     }
 

@@ -1,15 +1,26 @@
 package import TwinportModel
 
-/// What `explain` is asked about: a port, as `80`, `80/tcp`, `tcp/80`, `:80` or `127.0.0.1:80`. An address is not looked at:
+/// What `explain` is asked about: the Unix socket of a forward, as `unix:///run/docker.sock`, or a port, as `80`, `80/tcp`,
+/// `tcp/80`, `:80` or `127.0.0.1:80`. An address is not looked at:
 /// what stands at another address of the port is part of the answer.
 package struct PortQuestion: Equatable, Sendable {
     /// The port; never 0.
     package let port: Port
     /// nil for both.
     package let transport: TransportProtocol?
+    /// The path of a Unix socket, which a forward may have; the port is 0 then.
+    package let path: String?
 
-    /// Reads a port; nil for anything else.
+    /// Reads a port, or a path; nil for anything else.
     package init?(_ text: some StringProtocol) {
+        // "/tcp" is a slip, and "/run/a.sock" a path.
+        if text.hasPrefix("unix://") || text.hasPrefix("/") && text.dropFirst().contains("/") {
+            let place = text.hasPrefix("/") ? "unix://\(text)" : String(text)
+            guard case .unix(let path)? = ForwardPlace(place) else { return nil }
+            (port, transport, self.path) = (0, nil, path)
+            return
+        }
+        path = nil
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard let place = parts.first, parts.count <= 2 else { return nil }
         if parts.count == 1 {
@@ -46,10 +57,13 @@ package struct PortQuestion: Equatable, Sendable {
     }
 
     /// The port in the first of these forms.
-    package var text: String { transport.map { "\(port)/\($0.name)" } ?? "\(port)" }
+    package var text: String {
+        if let path { return ForwardPlace.unix(path).text }
+        return transport.map { "\(port)/\($0.name)" } ?? "\(port)"
+    }
 
     /// What is wrong with `text`, which is no port.
     package static func problem(with text: String) -> String {
-        "\"\(text)\" is not a port: expected 80, 80/tcp or 53/udp, or an address and a port as 127.0.0.1:80"
+        "\"\(text)\" is not a port: expected 80, 80/tcp or 53/udp, an address and a port as 127.0.0.1:80, or unix:///path.sock"
     }
 }

@@ -57,8 +57,7 @@ enum RuleAdvice {
 
     /// What would mend a conflict. A new first line would take from the rule that decides what else it says.
     static func remedy(for row: PortSnapshot) -> String? {
-        guard row.state == .conflict, row.direction == .guestToHost,
-            let transport = row.kind.transport
+        guard row.state == .conflict, row.forward == nil, let transport = row.kind.transport
         else { return nil }
         let match = "match: \(transport.name)/\(row.listener.port)"
         let guest = row.guest.isEmpty ? "" : " of guest \(row.guest)"

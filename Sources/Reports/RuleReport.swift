@@ -14,6 +14,7 @@ package enum RuleReport {
     ) -> [String] {
         let rows = ports.filter {
             $0.direction == direction && $0.kind.transport != nil && $0.guest == guest
+                && $0.forward == nil
         }
         .sorted { ($0.kind.name, $0.listener.port) < ($1.kind.name, $1.listener.port) }
         let findings = rows.map { rules.finding(for: ListenerFacts($0)) }
@@ -26,7 +27,8 @@ package enum RuleReport {
                 }
             }
             let whose = guest.isEmpty ? "" : "\(guest): "
-            let title = "\(whose)\(direction.rulesKey), \(rule.place.text): \(action(rule))"
+            let title =
+                "\(whose)\(direction.rulesKey), \(rule.place.text): \(action(rule, direction))"
             return [title] + (decided.isEmpty ? ["  decides about no listener now"] : decided)
         }
     }
@@ -38,11 +40,12 @@ package enum RuleReport {
             + (mirrors.isEmpty ? "" : " at \(mirrors)")
     }
 
-    private static func action(_ rule: MirrorRule) -> String {
+    private static func action(_ rule: MirrorRule, _ direction: Direction) -> String {
         var words: [String] = []
         if let isIgnored = rule.isIgnored { words.append("ignore: \(isIgnored)") }
         if let bind = rule.bind { words.append("bind: \(bind.text)") }
-        if let target = rule.target { words.append("host: \(target.text)") }
+        let key = direction == .guestToHost ? "host" : "guest"
+        if let target = rule.target { words.append("\(key): \(target.text)") }
         if rule.takesNextPort { words.append("onConflict: next") }
         if rule.sendsProxyHeader { words.append("proxyProtocol: 2") }
         return words.joined(separator: ", ")

@@ -81,11 +81,14 @@ extension Shape {
         "rule": .nullable(
             .object(["number": .integer, "line": .integer, "takesNextPort": .boolean])),
         "guestName": .nullable(.string),
+        "forward": .nullable(
+            .object(["number": .integer, "line": .integer, "socket": .string])),
     ])
 
     static let flow = Shape.object([
         "id": .integer, "direction": direction,
-        "protocol": .words(TransportProtocol.allCases.map(\.name)), "listener": .string,
+        "protocol": .words(TransportProtocol.allCases.map(\.name) + [SocketKind.unix.name]),
+        "listener": .string,
         "mirror": .string, "client": .string,
         "state": .words(["dialling", "open", "half-closed", "closed"]), "bytesIn": .integer,
         "bytesOut": .integer, "ageSeconds": .integer, "idleSeconds": .integer,

@@ -39,8 +39,8 @@ package enum PortsTable {
 
     private static func cells(_ port: PortSnapshot) -> [String] {
         [
-            port.direction.rawValue, port.kind.name, port.listener.description,
-            orDash(port.mirrors.map(\.description).joined(separator: ",")), port.state.name,
+            port.direction.rawValue, port.kind.name, port.listenerText, orDash(port.mirrorText),
+            port.state.name,
             "\(port.flows)", Quantity.bytes(port.bytesIn), Quantity.bytes(port.bytesOut),
             orDash(port.owner), port.container?.label ?? "-", why(port),
         ]
@@ -48,6 +48,9 @@ package enum PortsTable {
 
     /// The reason, and the rule that decided, unless the reason is that rule.
     private static func why(_ port: PortSnapshot) -> String {
+        if let forward = port.forward {
+            return port.reason == .none ? forward.text : "\(port.reason.text); \(forward.text)"
+        }
         guard let rule = port.rule, port.state != .ignored else { return port.reason.text }
         return port.reason == .none ? rule.text : "\(port.reason.text); \(rule.text)"
     }
@@ -79,8 +82,8 @@ package enum FlowsTable {
 
     private static func cells(_ flow: FlowSnapshot) -> [String] {
         [
-            "\(flow.id)", flow.direction.rawValue, flow.transport.name,
-            flow.client.description, flow.mirror.description, flow.listener.description,
+            "\(flow.id)", flow.direction.rawValue, flow.protocolName,
+            flow.clientText, flow.mirrorText, flow.listenerText,
             flow.state.rawValue, Quantity.bytes(flow.bytesIn), Quantity.bytes(flow.bytesOut),
             Quantity.time(flow.ageSeconds), Quantity.time(flow.idleSeconds),
         ]

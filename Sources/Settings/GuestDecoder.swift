@@ -39,7 +39,8 @@ enum GuestDecoder {
         _ node: NodeReader, _ base: Settings, _ sections: Sections
     ) throws(SettingsError) -> Settings.Guest {
         let members = try node.members([
-            "name", "enabled", "tunnel", "address", "guestToHost", "hostToGuest", "udp",
+            "name", "enabled", "tunnel", "address", "guestToHost", "hostToGuest", "forwards",
+            "udp",
         ])
         guard let nameNode = members["name"] else { throw node.fail("a guest needs \(nameRule)") }
         let name = try nameNode.word(nameRule) { isName($0) ? $0 : nil }
@@ -57,6 +58,7 @@ enum GuestDecoder {
         guest.udp = base.udp
         if let node = members["enabled"] { guest.isEnabled = try node.bool() }
         if let node = members["address"] { guest.address = try address(node) }
+        if let node = members["forwards"] { guest.forwards = try ForwardDecoder.forwards(node) }
         try sections.others(members, &guest)
         return guest
     }

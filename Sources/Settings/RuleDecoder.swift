@@ -41,13 +41,33 @@ enum RuleDecoder {
     private static func offerRule(
         _ node: NodeReader, _ number: Int
     ) throws(SettingsError) -> MirrorRule {
-        let members = try node.members(["match", "ignore"])
+        let members = try node.members(["match", "ignore", "guest", "onConflict"])
         var rule = try rule(node, members, number)
-        guard let ignore = members["ignore"] else {
-            throw node.fail("a rule needs ignore: true or false")
+        guard members.count > 1 else {
+            throw node.fail("a rule needs an action: ignore, guest or onConflict")
         }
-        rule.isIgnored = try ignore.bool()
+        if let node = members["ignore"] { rule.isIgnored = try node.bool() }
+        if let node = members["guest"] {
+            rule.target = try target(node, for: rule.match, inGuest)
+            if let address = rule.target?.address, !address.isLoopback {
+                throw node.fail(
+                    "\(address) is no loopback address, and mirrors in the guest stand on loopback; expected "
+                        + inGuest)
+            }
+        }
+        if let node = members["onConflict"] { rule.takesNextPort = try onConflict(node) }
+        if rule.isIgnored == true, let other = members.keys.sorted().first(where: isPlacing) {
+            throw node.fail("ignore: true leaves no mirror for \(other) to say anything about")
+        }
         return rule
+    }
+
+    private static let inGuest =
+        "a place in the guest, as 15432, 127.0.0.1:15432 or \"[::1]:15432\""
+
+    private static func onConflict(_ node: NodeReader) throws(SettingsError) -> Bool {
+        let words = ["next": true, "fail": false]
+        return try node.word("next or fail") { words[$0] }
     }
 
     private static func mirrorRule(
@@ -64,10 +84,7 @@ enum RuleDecoder {
         if let node = members["ignore"] { rule.isIgnored = try node.bool() }
         if let node = members["bind"] { rule.bind = try bind(node) }
         if let node = members["host"] { rule.target = try target(node, for: rule.match) }
-        if let node = members["onConflict"] {
-            let words = ["next": true, "fail": false]
-            rule.takesNextPort = try node.word("next or fail") { words[$0] }
-        }
+        if let node = members["onConflict"] { rule.takesNextPort = try onConflict(node) }
         if let node = members["proxyProtocol"] { try proxyProtocol(node, &rule) }
         if rule.isIgnored == true, let other = members.keys.sorted().first(where: isPlacing) {
             throw node.fail("ignore: true leaves no mirror for \(other) to say anything about")
@@ -107,9 +124,9 @@ enum RuleDecoder {
     }
 
     private static func target(
-        _ node: NodeReader, for match: RuleMatch
+        _ node: NodeReader, for match: RuleMatch,
+        _ expected: String = "a place on this machine, as 8080, 127.0.0.1:8080 or \"[::1]:8080\""
     ) throws(SettingsError) -> RuleTarget {
-        let expected = "a place on this machine, as 8080, 127.0.0.1:8080 or \"[::1]:8080\""
         let target = try node.word(expected) { text in
             RuleTarget(text).flatMap { isOfOneMachine($0.address ?? .anyV4) ? $0 : nil }
         }

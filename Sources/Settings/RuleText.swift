@@ -3,15 +3,15 @@ internal import TwinportModel
 /// Rules as the settings file has them.
 enum RuleText {
     /// The lines of a list, each with its line break before it; nothing for an empty list.
-    static func lines(_ rules: [MirrorRule]) -> String {
-        rules.isEmpty ? "" : "\n  rules:" + rules.map { "\n    - \(text($0))" }.joined()
+    static func lines(_ rules: [MirrorRule], placedBy key: String) -> String {
+        rules.isEmpty ? "" : "\n  rules:" + rules.map { "\n    - \(text($0, key))" }.joined()
     }
 
-    private static func text(_ rule: MirrorRule) -> String {
+    private static func text(_ rule: MirrorRule, _ key: String) -> String {
         var members = [("match", match(rule.match))]
         if let isIgnored = rule.isIgnored { members.append(("ignore", "\(isIgnored)")) }
         if let bind = rule.bind { members.append(("bind", scalar(bind.text))) }
-        if let target = rule.target { members.append(("host", scalar(target.text))) }
+        if let target = rule.target { members.append((key, scalar(target.text))) }
         if rule.takesNextPort { members.append(("onConflict", "next")) }
         if rule.sendsProxyHeader { members.append(("proxyProtocol", "2")) }
         return mapping(members)
@@ -29,12 +29,12 @@ enum RuleText {
         return members.count == 1 && match.ports != nil ? members[0].1 : mapping(members)
     }
 
-    private static func mapping(_ members: [(key: String, value: String)]) -> String {
+    static func mapping(_ members: [(key: String, value: String)]) -> String {
         "{ " + members.map { "\($0.key): \($0.value)" }.joined(separator: ", ") + " }"
     }
 
     /// A text within a flow mapping: bare only where nothing in it could mean anything else there.
-    private static func scalar(_ text: String) -> String {
+    static func scalar(_ text: String) -> String {
         let isPlain =
             text != "null"
             && text.utf8.allSatisfy { byte in

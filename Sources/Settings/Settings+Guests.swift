@@ -17,6 +17,8 @@ extension Settings {
         package var guestToHost = GuestToHost()
         /// `hostToGuest`.
         package var hostToGuest = HostToGuest()
+        /// `forwards`: nobody else's, since a place is one guest's.
+        package var forwards: [Forward] = []
         /// `udp`.
         package var udp = UDP()
 
@@ -48,6 +50,7 @@ extension Settings {
         var guest = Guest(name: "", tunnel: .listen(.unix(path: Places.tunnel)))
         guest.guestToHost = guestToHost
         guest.hostToGuest = hostToGuest
+        guest.forwards = forwards
         guest.udp = udp
         return guest
     }

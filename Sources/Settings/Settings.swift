@@ -14,6 +14,8 @@ package struct Settings: Equatable, Sendable {
     package var guestToHost = GuestToHost()
     /// `hostToGuest`.
     package var hostToGuest = HostToGuest()
+    /// `forwards`: places of both machines that are joined.
+    package var forwards: [Forward] = []
     /// `udp`.
     package var udp = UDP()
     /// `scan`.

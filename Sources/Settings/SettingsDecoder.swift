@@ -29,7 +29,7 @@ enum SettingsDecoder {
     private static func settings(_ root: NodeReader) throws(SettingsError) -> Settings {
         let members = try root.members([
             "hostNetworking", "enhancedContainerIsolation", "tunnel", "guestToHost",
-            "hostToGuest", "udp", "scan", "guests",
+            "hostToGuest", "forwards", "udp", "scan", "guests",
         ])
         var settings = Settings()
         if let node = members["hostNetworking"] {
@@ -44,6 +44,13 @@ enum SettingsDecoder {
         }
         if let node = members["hostToGuest"] {
             settings.hostToGuest = try hostToGuest(node, settings.hostToGuest)
+        }
+        if let node = members["forwards"] {
+            if members["guests"] != nil {
+                throw node.fail(
+                    "guests is set as well, and a forward is one guest's: move these to forwards of their guest")
+            }
+            settings.forwards = try ForwardDecoder.forwards(node)
         }
         if let node = members["udp"] { settings.udp = try udp(node, settings.udp) }
         if let node = members["scan"] { settings.scan = try scan(node) }

@@ -180,6 +180,10 @@ package enum SettingsEdit {
         #  only: [tcp/5432]
         #  showOwners: false
 
+        # Places that are joined. "listen" names the machine where programs connect; the service is at the other end.
+        #forwards:
+        #  - { guest: unix:///run/docker.sock, host: unix:///run/user/1000/twinport/docker.sock, listen: host }
+
         """ + guestsTemplate
     }
 

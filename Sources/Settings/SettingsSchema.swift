@@ -70,6 +70,10 @@ package enum SettingsSchema {
                 }
               }
             },
+            "forwards": {
+              "description": "Places of both machines that are joined, whatever listens there.",
+              "type": ["array", "null"], "maxItems": 64, "items": { "$ref": "#/$defs/forward" }
+            },
             "udp": {
               "type": ["object", "null"], "additionalProperties": false,
               "properties": {
@@ -172,10 +176,41 @@ package enum SettingsSchema {
                 }
               }
             },
-            "offerRule": {
-              "type": "object", "additionalProperties": false, "required": ["match", "ignore"],
+            "place": {
+              "description": "As unix:///run/docker.sock or tcp/127.0.0.1:9229.",
+              "type": "string", "pattern": "^(unix:///.|tcp/.+:[0-9]{1,5}$)"
+            },
+            "forward": {
+              "type": "object", "additionalProperties": false,
+              "required": ["host", "guest", "listen"],
               "properties": {
-                "match": { "$ref": "#/$defs/match" }, "ignore": { "type": "boolean" }
+                "host": { "$ref": "#/$defs/place" },
+                "guest": { "$ref": "#/$defs/place" },
+                "listen": {
+                  "description": "Where programs connect; the service is at the other end.",
+                  "enum": ["host", "guest"]
+                },
+                "mode": {
+                  "description": "Of the Unix socket that is made, as 0660.",
+                  "type": ["string", "integer"], "default": "0600"
+                },
+                "uid": { "type": "integer", "minimum": 0, "maximum": 4294967294 },
+                "gid": { "type": "integer", "minimum": 0, "maximum": 4294967294 }
+              }
+            },
+            "offerRule": {
+              "type": "object", "additionalProperties": false,
+              "required": ["match"], "minProperties": 2,
+              "properties": {
+                "match": { "$ref": "#/$defs/match" }, "ignore": { "type": "boolean" },
+                "guest": {
+                  "description": "Where the mirror stands: 15432, 127.0.0.1:15432 or 6000-6010.",
+                  "anyOf": [
+                    { "type": "integer", "minimum": 1, "maximum": 65535 },
+                    { "type": "string", "pattern": "[0-9]$" }
+                  ]
+                },
+                "onConflict": { "enum": ["next", "fail"], "default": "fail" }
               }
             }
           }

@@ -4,14 +4,13 @@ internal import TwinportModel
 package enum SettingsText {
     /// The file's text; reading it gives the same settings.
     package static func text(_ settings: Settings) -> String {
-        let one = settings.allGuests[0]
         return """
             hostNetworking:
               enabled: \(settings.isEnabled)
             enhancedContainerIsolation: \(settings.isEnhancedContainerIsolation)
 
-            """ + (settings.guests.isEmpty ? tunnel(one) : "")
-                + sections(settings.guestToHost, settings.hostToGuest, settings.udp)
+            """ + (settings.guests.isEmpty ? tunnel(settings.allGuests[0]) : "")
+                + sections(settings.base)
                     + """
                     scan:
                       interval: \(settings.scan.interval.map(DurationText.text) ?? "adaptive")
@@ -34,12 +33,12 @@ package enum SettingsText {
     ///
     /// - Parameter hasBase: Whether something else holds where these say nothing.
     private static func sections(
-        _ toHost: Settings.GuestToHost, _ toGuest: Settings.HostToGuest, _ udp: Settings.UDP,
-        hasBase: Bool = false
+        _ guest: Settings.Guest, hasBase: Bool = false
     ) -> String {
+        let (toHost, toGuest) = (guest.guestToHost, guest.hostToGuest)
         let none = hasBase ? "\n  rules: []" : ""
-        let hostRules = toHost.rules.isEmpty ? none : RuleText.lines(toHost.rules)
-        let guestRules = toGuest.rules.isEmpty ? none : RuleText.lines(toGuest.rules)
+        let hostRules = toHost.rules.isEmpty ? none : RuleText.lines(toHost.rules, placedBy: "host")
+        let guestRules = toGuest.rules.isEmpty ? none : RuleText.lines(toGuest.rules, placedBy: "guest")
         return """
             guestToHost:
               enabled: \(toHost.isEnabled)\(hostRules)
@@ -50,10 +49,10 @@ package enum SettingsText {
             hostToGuest:
               enabled: \(toGuest.isEnabled)\(guestRules)\(only(toGuest.only))
               ignore: [\(list(toGuest.ignore))]
-              showOwners: \(toGuest.showsOwners)
+              showOwners: \(toGuest.showsOwners)\(RuleText.forwards(guest.forwards))
             udp:
-              idle: \(DurationText.text(udp.idle))
-              ephemeralAfter: \(udp.ephemeralAfter.map(DurationText.text) ?? "never")
+              idle: \(DurationText.text(guest.udp.idle))
+              ephemeralAfter: \(guest.udp.ephemeralAfter.map(DurationText.text) ?? "never")
 
             """
     }
@@ -64,7 +63,7 @@ package enum SettingsText {
             + settings.guests.map { guest in
                 var text = "name: \(guest.name)\nenabled: \(guest.isEnabled)\n\(tunnel(guest))"
                 if let address = guest.address { text += "address: \(address)\n" }
-                text += sections(guest.guestToHost, guest.hostToGuest, guest.udp, hasBase: true)
+                text += sections(guest, hasBase: true)
                 let lines = text.split(separator: "\n").map { "    \($0)\n" }.joined()
                 return "  - " + lines.dropFirst(4)
             }.joined()

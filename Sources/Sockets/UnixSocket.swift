@@ -29,6 +29,18 @@ extension Socket {
         }
     }
 
+    /// Creates a Unix socket bound to `path`, whose file has no more rights than `mode`.
+    static func boundUnix(to path: String, mode: UInt32) throws(SystemError) -> Socket {
+        let socket = try Socket(family: AF_UNIX, type: SystemCalls.stream)
+        let raw = socket.descriptor
+        // bind(2) creates the file with the mode of the descriptor's inode, less the umask.
+        try retrying("fchmod") { fchmod(raw, mode_t(mode)) }
+        try retrying("bind") {
+            unsafe withUnixAddress(path) { unsafe Socket.bindCall(raw, $0, $1) }
+        }
+        return socket
+    }
+
     private static func bindUnix(_ path: String) throws(SystemError) -> Socket {
         let socket = try Socket(family: AF_UNIX, type: SystemCalls.stream)
         let raw = socket.descriptor

@@ -1,5 +1,6 @@
 package import Listeners
 public import Logging
+package import Sockets
 public import TwinportModel
 
 /// How a node gets its connections to the other machine.
@@ -54,6 +55,8 @@ public struct NodeConfiguration: Sendable {
     /// What it shares with the nodes of other guests of the same desktop, and its guest's name there; nil: there are
     /// none. ``watch``, ``hints`` and ``finder`` are then those of ``DesktopShare``.
     package var desktop: (share: DesktopShare, guest: String)?
+    /// The process that makes the Unix sockets of forwards, of programs that may not; nil: the node's own thread does.
+    package var opener: OpenerProcess?
     /// Called on the data loop's thread before it handles the first byte of the peer's, and after the watcher
     /// has its thread: the place to give up privileges that the data loop does not need.
     public var confine: @Sendable () -> Void

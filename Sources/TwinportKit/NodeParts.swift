@@ -21,7 +21,7 @@ extension NodeConfiguration {
             let forwarder = try Forwarder(
                 loop: loop, role: role, policy: policy,
                 own: OwnSockets(within: desktop?.share.watcher.own), log: log,
-                reservedDescriptors: reservedDescriptors,
+                reservedDescriptors: reservedDescriptors, opener: opener,
                 others: desktop.flatMap { desktop in
                     places.map { ($0, desktop.share.descriptors) }
                 })

@@ -226,6 +226,48 @@ public struct MirrorRule: Hashable, Sendable {
     package var admits: Bool { isIgnored == false || (isIgnored == nil && target != nil) }
 }
 
+/// Where a host wants a listener of its own to be mirrored in its guest.
+public struct ListenerPlacement: Hashable, Sendable {
+    /// The rule's number in the host's settings, for reports.
+    public var rule: Int
+    /// An address of loopback; nil: the one that the mirror would have anyway.
+    public var address: IPAddress?
+    /// The port.
+    public var port: Port
+    /// Whether the mirror takes the next free port where this one is taken.
+    public var takesNextPort: Bool
+
+    /// Describes a place.
+    public init(rule: Int, address: IPAddress?, port: Port, takesNextPort: Bool) {
+        self.rule = rule
+        self.address = address
+        self.port = port
+        self.takesNextPort = takesNextPort
+    }
+}
+
+extension MirrorRule {
+    /// What it asks of the guest for one of this machine's listeners; nil: nothing.
+    package func placement(of listener: Endpoint) -> ListenerPlacement? {
+        guard target != nil || takesNextPort, isIgnored != true else { return nil }
+        return ListenerPlacement(
+            rule: place.number, address: target?.address,
+            port: target?.port(for: listener.port, of: match.ports) ?? listener.port,
+            takesNextPort: takesNextPort)
+    }
+
+    /// The rule that a guest follows for a listener of its host's. A mirror in a guest is on loopback, whatever the host
+    /// says.
+    package init(_ placement: ListenerPlacement, at port: Port) {
+        let address = placement.address.flatMap { $0.isLoopback ? $0 : nil }
+        self.init(place: RulePlace(number: placement.rule), match: RuleMatch())
+        takesNextPort = placement.takesNextPort
+        if address != nil || placement.port != port {
+            target = RuleTarget(address, placement.port...placement.port)
+        }
+    }
+}
+
 /// The rule of a list that decides about a listener. Of one word: thousands of listeners keep theirs.
 package enum RuleFinding: Equatable, Sendable {
     /// There is none.

@@ -60,6 +60,13 @@ public struct MirrorPolicy: Equatable, Sendable {
     /// mirrors are on loopback.
     public var clientAddress: ClientAddress
 
+    /// A host's: places of both machines that are joined, whatever listens there.
+    public var forwards: [Forward] = []
+    /// Why there are no forwards, as `hostNetworking.enabled is false`; nil: there are.
+    public var forwardsDisabled: String?
+    /// A guest's: which of its host's forwards it takes part in.
+    public var forwardAllowance = ForwardAllowance.local
+
     /// Ports of services that a machine has for itself: SSH, names, time, printing.
     public static let ownServicePorts: Set<Port> = [22, 53, 123, 631]
 
@@ -100,6 +107,8 @@ public struct MirrorPolicy: Equatable, Sendable {
         var same = self
         same.udpIdle = other.udpIdle
         same.clientAddress = other.clientAddress
+        same.forwards = other.forwards
+        same.forwardsDisabled = other.forwardsDisabled
         return same == other
     }
 

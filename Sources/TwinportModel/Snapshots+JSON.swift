@@ -4,7 +4,7 @@
 extension PortSnapshot: Codable {
     private enum Key: String, CodingKey {
         case direction, `protocol`, listener, mirror, state, reason, owner, container, flows
-        case bytesIn, bytesOut, uid, rule, guestName
+        case bytesIn, bytesOut, uid, rule, guestName, forward
     }
 
     /// Writes all keys.
@@ -12,9 +12,8 @@ extension PortSnapshot: Codable {
         var json = encoder.container(keyedBy: Key.self)
         try json.encode(direction, forKey: .direction)
         try json.encode(kind.name, forKey: .protocol)
-        try json.encode(listener.description, forKey: .listener)
-        try json.encode(
-            orNull(mirrors.map(\.description).joined(separator: ",")), forKey: .mirror)
+        try json.encode(listenerText, forKey: .listener)
+        try json.encode(orNull(mirrorText), forKey: .mirror)
         try json.encode(state.name, forKey: .state)
         try json.encode(orNull(reason.text), forKey: .reason)
         try json.encode(orNull(owner), forKey: .owner)
@@ -25,16 +24,19 @@ extension PortSnapshot: Codable {
         try json.encode(uid, forKey: .uid)
         try json.encode(rule, forKey: .rule)
         try json.encode(orNull(guest), forKey: .guestName)
+        try json.encode(forward.map(ForwardJSON.init), forKey: .forward)
     }
 
     /// Reads what ``encode(to:)`` writes.
     public init(from decoder: any Decoder) throws {
         let json = try decoder.container(keyedBy: Key.self)
         let mirrors = try json.decodeIfPresent(String.self, forKey: .mirror) ?? ""
+        let forward = try json.decodeIfPresent(ForwardJSON.self, forKey: .forward)
+        let listener = try json.decode(String.self, forKey: .listener)
         self.init(
             direction: try json.decode(Direction.self, forKey: .direction),
             kind: try json.word(.protocol) { SocketKind(name: $0) },
-            listener: try json.word(.listener) { Endpoint($0) },
+            listener: try json.word(.listener) { Endpoint($0) ?? forward.map { _ in .nowhere } },
             mirrors: mirrors.split(separator: ",").compactMap { Endpoint($0) },
             state: try json.word(.state) { MirrorState(name: $0) },
             reason: Reason(text: try json.decodeIfPresent(String.self, forKey: .reason) ?? ""),
@@ -46,7 +48,30 @@ extension PortSnapshot: Codable {
         uid = try json.decodeIfPresent(UInt32.self, forKey: .uid)
         rule = try json.decodeIfPresent(RulePlace.self, forKey: .rule)
         guest = try json.decodeIfPresent(String.self, forKey: .guestName) ?? ""
+        self.forward = forward.map {
+            ForwardView(
+                place: RulePlace(number: $0.number, line: $0.line), service: listener,
+                socket: $0.socket)
+        }
     }
+}
+
+/// What the row of a forward has besides: its place in the settings, and where programs connect, or would.
+private struct ForwardJSON: Codable {
+    let number: Int
+    let line: Int
+    let socket: String
+
+    init(_ view: ForwardView) {
+        number = view.place.number
+        line = view.place.line
+        socket = view.socket
+    }
+}
+
+extension Endpoint {
+    /// Stands for an address where there is none.
+    package static let nowhere = Endpoint(.anyV4, 0)
 }
 
 extension FlowSnapshot: Codable {
@@ -60,10 +85,10 @@ extension FlowSnapshot: Codable {
         var json = encoder.container(keyedBy: Key.self)
         try json.encode(id, forKey: .id)
         try json.encode(direction, forKey: .direction)
-        try json.encode(transport.name, forKey: .protocol)
-        try json.encode(listener.description, forKey: .listener)
-        try json.encode(mirror.description, forKey: .mirror)
-        try json.encode(client.description, forKey: .client)
+        try json.encode(protocolName, forKey: .protocol)
+        try json.encode(listenerText, forKey: .listener)
+        try json.encode(mirrorText, forKey: .mirror)
+        try json.encode(clientText, forKey: .client)
         try json.encode(state, forKey: .state)
         try json.encode(bytesIn, forKey: .bytesIn)
         try json.encode(bytesOut, forKey: .bytesOut)
@@ -75,20 +100,34 @@ extension FlowSnapshot: Codable {
     /// Reads what ``encode(to:)`` writes.
     public init(from decoder: any Decoder) throws {
         let json = try decoder.container(keyedBy: Key.self)
+        let texts = try [Key.listener, .mirror, .client].map {
+            try json.decode(String.self, forKey: $0)
+        }
+        let ends = texts.map { Endpoint($0) }
+        let kind = try json.word(.protocol) { SocketKind(name: $0) }
         self.init(
             id: try json.decode(UInt64.self, forKey: .id),
             direction: try json.decode(Direction.self, forKey: .direction),
-            transport: try json.word(.protocol) { SocketKind(name: $0)?.transport },
-            listener: try json.word(.listener) { Endpoint($0) },
-            mirror: try json.word(.mirror) { Endpoint($0) },
-            client: try json.word(.client) { Endpoint($0) },
+            transport: kind.transport ?? .tcp, listener: ends[0] ?? .nowhere,
+            mirror: ends[1] ?? .nowhere, client: ends[2] ?? .nowhere,
             state: try json.decode(FlowState.self, forKey: .state),
             bytesIn: try json.decode(UInt64.self, forKey: .bytesIn),
             bytesOut: try json.decode(UInt64.self, forKey: .bytesOut),
             ageSeconds: try json.decode(Int.self, forKey: .ageSeconds),
             idleSeconds: try json.decode(Int.self, forKey: .idleSeconds))
         guest = try json.decodeIfPresent(String.self, forKey: .guestName) ?? ""
+        guard ends.contains(nil) else { return }
+        places = FlowPlaces(service: texts[0], socket: texts[1], client: texts[2], kind: kind)
     }
+
+    /// The word for its protocol, and its three ends, as tables and JSON have them.
+    package var protocolName: String { places?.kind.name ?? transport.name }
+    /// Where the listener is, or a forward's service.
+    package var listenerText: String { places?.service ?? listener.description }
+    /// Where the client connected.
+    package var mirrorText: String { places?.socket ?? mirror.description }
+    /// The client.
+    package var clientText: String { places?.client ?? client.description }
 }
 
 private func orNull(_ text: String) -> String? { text.isEmpty ? nil : text }

@@ -23,6 +23,9 @@ public struct PortSnapshot: Equatable, Sendable {
     public var uid: UInt32?
     /// The rule that decides about it; nil when none does, and on the machine that has no settings.
     public var rule: RulePlace?
+    /// What it is, if it is no listener but a forward of the settings: ``listener`` and ``mirrors`` then have its addresses,
+    /// if it has any.
+    public var forward: ForwardView?
     /// How many flows there are.
     public var flows: Int
     /// Bytes towards the listener.
@@ -53,6 +56,15 @@ public struct PortSnapshot: Equatable, Sendable {
 }
 
 extension PortSnapshot {
+    /// Where the listener is, or a forward's service.
+    package var listenerText: String { forward?.service ?? listener.description }
+
+    /// Where its mirrors are, or a forward's socket if it is there; empty for none.
+    package var mirrorText: String {
+        guard let forward else { return mirrors.map(\.description).joined(separator: ",") }
+        return state == .active ? forward.socket : ""
+    }
+
     /// Whether other machines can be clients of its mirror.
     package var isForOthers: Bool {
         direction == .guestToHost && state == .active
@@ -64,6 +76,26 @@ extension PortSnapshot {
         var row = self
         if isForOthers, reason == .none { row.reason = .clientsAreLoopback }
         return row
+    }
+}
+
+/// What a flow of a forward has in place of addresses.
+public struct FlowPlaces: Hashable, Sendable {
+    /// Where the service is.
+    public var service: String
+    /// Where the client connected.
+    public var socket: String
+    /// The client.
+    public var client: String
+    /// The kind of socket that the service has.
+    public var kind: SocketKind
+
+    /// Describes a flow.
+    public init(service: String, socket: String, client: String, kind: SocketKind) {
+        self.service = service
+        self.socket = socket
+        self.client = client
+        self.kind = kind
     }
 }
 
@@ -81,6 +113,8 @@ public struct FlowSnapshot: Equatable, Sendable {
     public var mirror: Endpoint
     /// The client.
     public var client: Endpoint
+    /// Of a forward: what stands for the three addresses.
+    public var places: FlowPlaces?
     /// The state.
     public var state: FlowState
     /// Bytes towards the listener.

@@ -14,6 +14,8 @@ public enum SocketKind: UInt8, Hashable, Sendable, CaseIterable {
     case sctp = 6
     /// A packet socket; its port is the Ethernet protocol's number.
     case packet = 7
+    /// A Unix stream socket: the end of a forward.
+    case unix = 8
 
     /// The protocol in which such a socket can be carried; nil when layer 4 forwarding cannot.
     public var transport: TransportProtocol? {
@@ -34,6 +36,7 @@ public enum SocketKind: UInt8, Hashable, Sendable, CaseIterable {
         case .udplite: "udplite"
         case .sctp: "sctp"
         case .packet: "packet"
+        case .unix: "unix"
         }
     }
 

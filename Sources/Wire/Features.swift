@@ -19,6 +19,11 @@ package struct Features: OptionSet, Sendable {
     package static let rekey = Features(rawValue: 16)
     /// TAKEN.
     package static let taken = Features(rawValue: 256)
+    /// FORWARD, FORWARD_GONE and FORWARD_STATE.
+    package static let forwards = Features(rawValue: 1 << 12)
+    /// PLACED_LISTENER.
+    package static let placed = Features(rawValue: 1 << 13)
+
     /// An empty record under a cipher: the next ones are under another.
     package static let otherCipher = Features(rawValue: 1 << 16)
     /// Not understanding, but a wish: with this side's processor the other cipher is quicker.
@@ -26,7 +31,8 @@ package struct Features: OptionSet, Sendable {
 
     /// What this code understands.
     package static let ours: Features = [
-        .moved, .keepAlive, .urgent, .freeGone, .rekey, .taken, .otherCipher,
+        .moved, .keepAlive, .urgent, .freeGone, .rekey, .taken, .forwards, .placed,
+        .otherCipher,
     ]
 
     /// What both sides of a session understand, and what one of them wishes.

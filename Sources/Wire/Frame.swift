@@ -57,6 +57,14 @@
     case oddSocket = 0x84
     /// How many datagrams the sender of this has taken since the session began.
     case taken = 0x88
+    /// A listener of a host, and where in the guest its mirror is to be.
+    case placedListener = 0x8c
+    /// A host asks its guest for one end of a forward.
+    case forward = 0x90
+    /// The host's settings do not have a forward any more.
+    case forwardGone = 0x91
+    /// How the sender's end of a forward fares.
+    case forwardState = 0x92
 }
 
 /// The first eight bytes of a frame.

@@ -10,7 +10,8 @@ package struct ListenerID: Hashable, Sendable {
     package init(rawValue: UInt32) { self.rawValue = rawValue }
 }
 
-/// LISTENER: one listening socket of the sender. ODD_SOCKET: one that only looks like a listener.
+/// LISTENER: one listening socket of the sender. ODD_SOCKET: one that only looks like a listener. PLACED_LISTENER: one of
+/// a host, and where its mirror is to be.
 package struct ListenerMessage: Equatable, Sendable {
     /// Its number.
     package var id: ListenerID
@@ -32,6 +33,8 @@ package struct ListenerMessage: Equatable, Sendable {
     package var sharesPort = false
     /// Why no mirror can stand for it, in words; empty: one can, as far as the sender knows.
     package var obstacle = ""
+    /// Of a host's: where its mirror is to be; nil: at its own port.
+    package var placement: ListenerPlacement?
 
     /// Describes a listener.
     package init(
@@ -50,7 +53,7 @@ package struct ListenerMessage: Equatable, Sendable {
 
     /// Adds the frame to `writer`.
     package func write(to writer: inout ByteWriter) {
-        writer.frame(obstacle.isEmpty ? .listener : .oddSocket) { writer in
+        writer.frame(type) { writer in
             writer.integer(id.rawValue)
             writer.integer(kind)
             writer.integer(
@@ -59,11 +62,19 @@ package struct ListenerMessage: Equatable, Sendable {
             writer.integer(uid)
             writer.text(owner)
             writer.text(container)
-            if !obstacle.isEmpty { writer.text(obstacle) }
+            if !obstacle.isEmpty {
+                writer.text(obstacle)
+            } else if let placement {
+                writer.placement(placement)
+            }
         }
     }
 
-    /// Reads a payload of LISTENER or ODD_SOCKET.
+    private var type: FrameType {
+        obstacle.isEmpty ? placement == nil ? .listener : .placedListener : .oddSocket
+    }
+
+    /// Reads a payload of LISTENER, ODD_SOCKET or PLACED_LISTENER.
     package init(
         _ type: FrameType, _ bytes: Span<UInt8>, _ payload: Range<Int>
     ) throws(WireError) {
@@ -81,6 +92,8 @@ package struct ListenerMessage: Equatable, Sendable {
         if type == .oddSocket {
             obstacle = try reader.text(bytes)
             if obstacle.isEmpty { throw .badValue(type, "obstacle") }
+        } else if type == .placedListener {
+            placement = try reader.placement(type, bytes)
         }
         try reader.finish()
     }
@@ -245,5 +258,29 @@ extension ByteReader {
         default:
             throw .badValue(type, "address family")
         }
+    }
+}
+
+// Flags (bit 0: the next free port, bit 1: the address counts), the rule's number, and an endpoint.
+
+extension ByteWriter {
+    fileprivate mutating func placement(_ placement: ListenerPlacement) {
+        integer(UInt8((placement.takesNextPort ? 1 : 0) | (placement.address == nil ? 0 : 2)))
+        integer(UInt16(clamping: placement.rule))
+        endpoint(Endpoint(placement.address ?? .loopbackV4, placement.port))
+    }
+}
+
+extension ByteReader {
+    fileprivate mutating func placement(
+        _ type: FrameType, _ bytes: Span<UInt8>
+    ) throws(WireError) -> ListenerPlacement {
+        let flags = try u8(bytes)
+        let rule = Int(try u16(bytes))
+        let place = try endpoint(type, bytes)
+        guard place.port > 0 else { throw .badValue(type, "port") }
+        return ListenerPlacement(
+            rule: rule, address: flags & 2 == 0 ? nil : place.address, port: place.port,
+            takesNextPort: flags & 1 != 0)
     }
 }

@@ -5,6 +5,7 @@ internal import Logging
 internal import Noise
 internal import Posix
 internal import ProgramSupport
+internal import Sockets
 internal import TwinportKit
 internal import TwinportModel
 
@@ -49,6 +50,14 @@ struct TwinportAgent: ParsableCommand {
             "A user whose helper may be at a unix:// address, by number, beside root and our own. Default: none."
     )
     var hostUser: UInt32?
+
+    @Option(
+        help: """
+            Which forwards of the host's settings to take part in, by their end in this guest: local, Unix sockets and \
+            TCP on loopback; all; none; or places with commas between them, as unix:///run/docker.sock or \
+            tcp/127.0.0.1:*. Or set TWINPORT_FORWARDS. Default: local.
+            """)
+    var forwards: String?
 
     @OptionGroup var control: ControlOption
 
@@ -101,6 +110,7 @@ struct TwinportAgent: ParsableCommand {
         Sandbox.makeFilesPrivate()
         // While there is one thread, nothing is given up yet, and no key is in memory.
         let finder = noSandbox ? nil : FinderProcess.start()
+        let opener = noSandbox ? nil : OpenerProcess.start()
         guard let level = Logger.Level(rawValue: logLevel) else {
             throw UsageProblem("--log-level \(logLevel): expected one of \(Logger.levelNames)")
         }
@@ -113,6 +123,8 @@ struct TwinportAgent: ParsableCommand {
             log: .lines("twinport-agent", level: level, format: format), isSandboxed: !noSandbox)
         if let hostUser { options.hostUsers = [hostUser] }
         options.finder = finder
+        options.opener = opener
+        options.forwards = try allowance()
         // The kernel has to be asked before the sandbox is entered.
         options.hints = KernelHints()
         // Made now, served within the sandbox.
@@ -142,6 +154,16 @@ struct TwinportAgent: ParsableCommand {
     private func checked(_ mode: TunnelMode) throws -> TunnelMode {
         if let problem = mode.obstacle(on: .guest) { throw UsageProblem("\(mode.uri): \(problem)") }
         return mode
+    }
+
+    private func allowance() throws -> ForwardAllowance {
+        let text = forwards ?? ThisProcess.environment("TWINPORT_FORWARDS") ?? "local"
+        guard let allowance = ForwardAllowance(text) else {
+            throw UsageProblem(
+                "--forwards \(text): expected local, all, none, or places with commas between them, as "
+                    + "unix:///run/docker.sock,tcp/127.0.0.1:*")
+        }
+        return allowance
     }
 
     private func tunnelKey() throws -> TunnelKey? {

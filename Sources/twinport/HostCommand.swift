@@ -5,6 +5,7 @@ internal import Logging
 internal import Posix
 internal import ProgramSupport
 internal import Settings
+internal import Sockets
 internal import TwinportKit
 
 /// `twinport host`.
@@ -35,6 +36,7 @@ struct HostCommand: ParsableCommand {
         Sandbox.makeFilesPrivate()
         // First thing: there is one thread, and nothing is given up yet.
         let finder = noSandbox ? nil : FinderProcess.start()
+        let opener = noSandbox ? nil : OpenerProcess.start()
         // The kernel has to be asked while that is allowed.
         let hints = KernelHints()
         guard let level = Logger.Level(rawValue: logLevel) else {
@@ -51,6 +53,7 @@ struct HostCommand: ParsableCommand {
         options.settingsAreNamed = settings.settings != nil
         options.hints = hints
         options.finder = finder
+        options.opener = opener
         try HostProgram.run(options)
     }
 }

@@ -13,7 +13,7 @@ import TwinportModel
                         direction: .guestToHost, kind: .tcp, listener: Endpoint(.anyV4, 80),
                         state: .active))),
             #""port":{"bytesIn":0,"bytesOut":0,"container":null,"direction":"guest-to-host","flows":0"#
-                + #","listener":"0.0.0.0:80","mirror":null,"owner":null,"protocol":"tcp""#
+                + #","forward":null,"listener":"0.0.0.0:80","mirror":null,"owner":null,"protocol":"tcp""#
                 + #","reason":null,"rule":null,"state":"active","uid":null},"time":9}"#
         ),
         (

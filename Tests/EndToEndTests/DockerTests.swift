@@ -65,8 +65,10 @@ private final class Engine {
         try lab.sh(.host, "exec env \(environment) docker \(arguments)", within: seconds)
     }
 
-    func startDocker(_ arguments: String) throws -> Running {
-        try lab.start(.host, sh: "exec env \(environment) docker \(arguments)")
+    /// Starts `docker ARGUMENTS`, or a whole line.
+    func startDocker(_ arguments: String, isWhole: Bool = false) throws -> Running {
+        try lab.start(
+            .host, sh: "exec env \(environment) \(isWhole ? "" : "docker ")\(arguments)")
     }
 
     func stop() {
@@ -118,6 +120,56 @@ extension EndToEnd {
                 let page = try engine.docker(
                     "run --rm --net=host \(Engine.image) wget -qO- http://127.0.0.1:80/")
                 #expect(page.output.contains("listen.py"))
+            }
+        }
+
+        @Test func `Docker's page, typed on the desktop through a forward of the engine's socket`()
+            throws
+        {
+            try with { lab, engine in
+                let here = "\(lab.directory)/here.sock"
+                try lab.writeSettings(
+                    "forwards:\n  - { guest: unix://\(lab.directory)/docker.sock, host: unix://\(here), "
+                        + "listen: host }")
+                try lab.wait("the engine's socket here", within: 10) {
+                    FileManager.default.fileExists(atPath: here)
+                }
+                // As on the page: -it takes a terminal.
+                let server = try engine.startDocker(
+                    "python3 -c 'import pty,sys; sys.exit(pty.spawn(sys.argv[1:]))' docker "
+                        + "-H unix://\(here) run --rm -it --name typed1 --net=host \(Engine.image) "
+                        + "nc -lkv 0.0.0.0 8000", isWhole: true)
+                try lab.wait("the mirror of the container's listener", within: 15) {
+                    let port = try lab.port("0.0.0.0:8000")
+                    return port?.state == "active" && port?.container?.name == "typed1"
+                }
+                try lab.sh(.host, "echo typed-here | timeout 5 nc -N localhost 8000")
+                try lab.wait("the text to appear in the container's terminal") {
+                    server.output.contains("typed-here")
+                }
+                let listed = try engine.docker("-H unix://\(here) ps --format '{{.Names}}'")
+                #expect(listed.output == "typed1\n")
+                try engine.docker("-H unix://\(here) kill typed1")
+                let warned = try engine.docker(
+                    "-H unix://\(here) run --rm -p 80:80 --net=host \(Engine.image) echo ran")
+                #expect(
+                    warned.output.contains(
+                        "WARNING: Published ports are discarded when using host network mode"))
+                // Standard input ends, and the answer still comes: the client half-closes.
+                let piped = try engine.docker(
+                    "-H unix://\(here) run --rm -i --net=host \(Engine.image) cat </etc/hostname")
+                #expect(
+                    try piped.output == String(contentsOfFile: "/etc/hostname", encoding: .utf8))
+                // The engine goes, and comes back.
+                engine.daemon.signal(SIGTERM)
+                try engine.daemon.wait(within: 20)
+                try lab.wait("the socket to be gone", within: 10) {
+                    !FileManager.default.fileExists(atPath: here)
+                }
+                try engine.start()
+                try lab.wait("the engine's answer here", within: 20) {
+                    try engine.docker("-H unix://\(here) info").code == 0
+                }
             }
         }
 

@@ -12,6 +12,13 @@ struct RulePlaceReport: Decodable, Equatable {
     var line: Int
 }
 
+/// What a row of `GET /v1/ports` has if it is a forward.
+struct ForwardReport: Decodable, Equatable {
+    var number: Int
+    var line: Int
+    var socket: String
+}
+
 /// One row of `GET /v1/ports`.
 struct PortReport: Decodable, Equatable {
     var direction: String
@@ -27,6 +34,7 @@ struct PortReport: Decodable, Equatable {
     var bytesOut: UInt64
     var rule: RulePlaceReport?
     var guestName: String?
+    var forward: ForwardReport?
 
     var port: UInt16 { listener.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
 }

@@ -51,6 +51,27 @@ private func problem(_ rules: String, in section: String = "guestToHost") -> Str
         #expect(settings.hostToGuest.rules.map(\.isIgnored) == [true])
     }
 
+    @Test func `rules of the other direction say where in the guest`() throws {
+        let settings = try read(
+            "    - { match: tcp/5432, guest: 127.0.0.1:15432 }\n"
+                + "    - { match: tcp/5000-5001, guest: 6000-6001, onConflict: next }\n",
+            in: "hostToGuest")
+        let rules = settings.hostToGuest.rules
+        #expect(rules[0].target == RuleTarget(.loopbackV4, 15_432...15_432))
+        #expect(rules[1].target == RuleTarget(nil, 6_000...6_001) && rules[1].takesNextPort)
+        let text = SettingsText.text(settings)
+        #expect(text.contains("guest: 127.0.0.1:15432"))
+        #expect(
+            try SettingsFile.decode(text, file: "s").hostToGuest.rules.map(\.target)
+                == rules.map(\.target))
+        #expect(
+            problem("    - { match: tcp/80, guest: 10.0.0.1:80 }", in: "hostToGuest").contains(
+                "hostToGuest.rules[0].guest: 10.0.0.1 is no loopback address"))
+        #expect(
+            problem("    - { match: tcp/80 }", in: "hostToGuest").contains(
+                "a rule needs an action: ignore, guest or onConflict"))
+    }
+
     @Test(arguments: [
         (
             "    - tcp/80",
@@ -130,7 +151,7 @@ private func problem(_ rules: String, in section: String = "guestToHost") -> Str
     @Test func `the other direction has no places, and no more than 1,000 rules are read`() {
         #expect(
             problem("    - { match: tcp/80, host: 80 }", in: "hostToGuest")
-                == "s.yaml:3:24: hostToGuest.rules[0]: unknown key \"host\"; known here: match, ignore"
+                == "s.yaml:3:24: hostToGuest.rules[0]: unknown key \"host\"; known here: match, ignore, guest, onConflict"
         )
         let rule = "    - { match: tcp/80, ignore: true }\n"
         #expect(problem(String(repeating: rule, count: 1_000)) == "right")

@@ -93,7 +93,7 @@ private let full = """
         ),
         (
             "- a",
-            "s.yaml:1:1: expected a mapping with hostNetworking, enhancedContainerIsolation, tunnel, guestToHost, hostToGuest, udp, scan, guests, found a list"
+            "s.yaml:1:1: expected a mapping with hostNetworking, enhancedContainerIsolation, tunnel, guestToHost, hostToGuest, forwards, udp, scan, guests, found a list"
         ),
     ]) func `errors name place, key, what was expected and what was found`(
         text: String, expected: String

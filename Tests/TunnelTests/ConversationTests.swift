@@ -50,7 +50,7 @@ private struct Conversation {
         say(0x17, second.rawValue, [1, 2, 3])
         say(0x17, second.rawValue, [])
         say { Frames.writeNumber(.ping, 9, to: &$0) }
-        say(0x91, 0, [7, 7, 7])
+        say(0xf1, 0, [7, 7, 7])
         say { Frames.writeWindow(first, offset: 300, to: &$0) }
         say(0x13, first.rawValue, Array(" world".utf8))
         say {

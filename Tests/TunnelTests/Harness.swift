@@ -107,6 +107,9 @@ final class End: HandshakeDelegate, SessionDelegate {
         case .synced: log.append("sync")
         case .mirror(let mirror): log.append("mirror \(mirror.state.name)")
         case .policy(let policy): log.append("policy \(policy.udpIdle)")
+        case .forward(let forward): log.append("forward \(forward.place.text)")
+        case .forwardGone: log.append("forward gone")
+        case .forwardState(let state): log.append("forward \(state.state.name)")
         }
     }
 

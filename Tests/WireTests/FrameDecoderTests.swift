@@ -46,7 +46,7 @@ private func headerBytes(_ type: UInt8, _ length: Int, _ stream: UInt32 = 0) -> 
         let stream = StreamID(slot: 1, generation: 0, isGuestOpened: true)
         Frames.writeFin(stream, to: &writer)
         return writer.bytes + headerBytes(0x13, 5, stream.rawValue) + [1, 2, 3, 4, 5]
-            + headerBytes(0x90, 3) + [9, 9, 9] + headerBytes(0x21, 8) + [1, 0, 0, 0, 0, 0, 0, 0]
+            + headerBytes(0xf0, 3) + [9, 9, 9] + headerBytes(0x21, 8) + [1, 0, 0, 0, 0, 0, 0, 0]
     }
 
     @Test func `frames come out the same at every split`() throws {

@@ -31,7 +31,7 @@ private let open = OpenMessage(
         hello.write(to: &writer)
         let golden: [UInt8] =
             [0x01, 0x44, 0, 0, 0, 0, 0, 0] + Array("TWINPORT".utf8)
-            + [1, 0, 1, 0, 2, 0, 0, 0, 0, 31, 1, 0, 0] + [0xff, 0xff, 0, 0, 0, 0x20, 0, 0]
+            + [1, 0, 1, 0, 2, 0, 0, 0, 0, 31, 49, 0, 0] + [0xff, 0xff, 0, 0, 0, 0x20, 0, 0]
             + [0, 0x80, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1, 3, 0, 0, 0, 0, 0, 0, 0]
             + [5] + Array("Linux".utf8) + [3] + Array("6.1".utf8) + [2] + Array("vm".utf8)
             + [5] + Array("0.1.0".utf8)

@@ -53,9 +53,18 @@ int ckernel_recvmmsg(int fd, struct ckernel_mmsghdr *messages, unsigned int coun
 int ckernel_peer_credentials(int fd, uid_t *uid, pid_t *pid);
 
 /// Sets no_new_privs and, for every thread of this process, a seccomp filter under which the calls of
-/// Sandbox.c's list fail with EPERM, and more of them in the finder. Returns 0, or -1 and errno; ENOSYS where there are
-/// no filters.
-int ckernel_deny_calls(int is_finder);
+/// Sandbox.c's list fail with EPERM, more of them in the finder (1), and other ones in the opener (2). Returns 0, or -1
+/// and errno; ENOSYS where there are no filters.
+int ckernel_deny_calls(int kind);
+
+/// Sends a message of a socket pair, and a descriptor with it unless that is negative. Returns as sendmsg(2).
+ssize_t ckernel_send_with_descriptor(int socket, const void *bytes, size_t count, int descriptor);
+/// Receives a message, and the descriptor that came with it, or -1. Does not wait. Returns as recvmsg(2).
+ssize_t ckernel_receive_with_descriptor(int socket, void *bytes, size_t count, int *descriptor);
+/// Has the calling thread use the file system as this user (setfsuid(2)). Returns 0, or -1 and errno.
+int ckernel_act_as(uid_t user, gid_t group);
+/// Lets a child go on after its parent: it ends when its pipe does.
+void ckernel_outlive_parent(void);
 /// Keeps only the capabilities of `mask` (bit n: capability n) in every set of the calling thread, and out of
 /// the bounding set for programs to come. Threads made later inherit it. Returns 0, or -1 and errno.
 int ckernel_keep_capabilities(uint64_t mask);

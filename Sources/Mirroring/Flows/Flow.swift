@@ -19,6 +19,8 @@ final class FlowInfo {
     let client: Endpoint
     let started: UInt64
     let traffic: Traffic
+    /// Of a forward: what reports have in place of addresses.
+    var places: FlowPlaces?
     /// When bytes last moved either way.
     private(set) var lastActive: UInt64
     private(set) var bytesIn: UInt64 = 0

@@ -56,12 +56,14 @@ final class FlowTable {
     func snapshots(now: UInt64) -> [FlowSnapshot] {
         all.map { flow in
             let info = flow.info
-            return FlowSnapshot(
+            var snapshot = FlowSnapshot(
                 id: info.id, direction: info.direction, transport: info.transport,
                 listener: info.listener, mirror: info.mirror, client: info.client,
                 state: flow.state, bytesIn: info.bytesIn, bytesOut: info.bytesOut,
                 ageSeconds: Int((now &- info.started) / 1_000),
                 idleSeconds: Int((now &- info.lastActive) / 1_000))
+            snapshot.places = info.places
+            return snapshot
         }
     }
 }

@@ -20,6 +20,8 @@ extension TCPFlow {
         var urgent: UInt8?
         /// When the listener's application is asked next whether it uses keep-alive.
         var nextLook: UInt64 = 0
+        /// Dials a service at a Unix socket again.
+        var redial: ((TCPFlow) -> Void)?
     }
 
     func receivedUrgent(_ byte: UInt8) {
@@ -53,6 +55,7 @@ extension TCPFlow {
     /// Has the client probed when the listener's application would have it probed: asked once the flow is idle, and less
     /// and less often while it would not.
     func followKeepAlive(now: UInt64) {
+        if extras.redial != nil { return redialUnix(now: now) }
         let idle = now &- info.lastActive
         guard isDialler, isConnected, idle >= Self.keepAliveLook, now >= extras.nextLook,
             resources.questions.hasLeft, let stream, stream.peerUnderstands(.keepAlive),

@@ -134,12 +134,12 @@ final class TCPFlow: Flow {
         if error.isExhaustion || isOutOfPorts { refuseForLimit() } else { refuse(.refused) }
     }
 
-    private func refuseForLimit() {
+    func refuseForLimit() {
         resources.counters.dialsRefused += 1
         refuse(.limit)
     }
 
-    private func watch() throws(SystemError) {
+    func watch() throws(SystemError) {
         guard let descriptor = socket?.descriptor else { return }
         poller?.close()
         poller = try Poller(loop: resources.loop, descriptor: descriptor) {
@@ -149,7 +149,7 @@ final class TCPFlow: Flow {
         updateInterest()
     }
 
-    private func connected() {
+    func connected() {
         phase = .connected
         stream?.acceptOpen()
         drainPending()
@@ -353,7 +353,7 @@ final class TCPFlow: Flow {
         close(resetting: true)
     }
 
-    private func refuse(_ code: ResetCode) {
+    func refuse(_ code: ResetCode) {
         stream?.refuse(code)
         close(resetting: false)
     }

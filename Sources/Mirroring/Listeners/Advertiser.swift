@@ -26,6 +26,8 @@ final class Offer {
     var withheld: (state: MirrorState, reason: Reason)?
     /// The rule that is about it.
     var rule: RulePlace?
+    /// Where the peer is asked to have its mirror.
+    var placement: ListenerPlacement?
     let traffic = Traffic()
     /// Whether a mirror can stand for it at all; others are advertised for the report only.
     let isCarried: Bool
@@ -45,7 +47,7 @@ final class Offer {
 final class Advertiser {
     private var offers: [ListenerKey: Offer] = [:]
     private var byNumber: [ListenerID: Offer] = [:]
-    private var nextNumber: UInt32 = 1
+    private var nextNumber = ListenerID(rawValue: 1)
     private var waiting = Waiting()
     private var policy: MirrorPolicy
     private var session: Session?
@@ -174,18 +176,26 @@ final class Advertiser {
         offer.withheld = MirrorVerdict.objection(
             toOffering: offer.listener, policy: policy, finding)
         offer.rule = finding.rule?.place
+        let placement = finding.rule?.placement(of: offer.listener.key.endpoint)
+        if offer.placement != placement, offer.number != nil { enqueue(offer) }
+        offer.placement = placement
+        if placement != nil, let features = session?.peer?.features, !features.contains(.placed) {
+            offer.withheld = offer.withheld ?? (.unsupported, .other(Self.tooOld))
+        }
         defer {
             let now = (offer.withheld?.state, offer.withheld?.reason, offer.rule, offer.number)
             if isNews || before != now { changed(offer, false) }
         }
         guard offer.withheld == nil else { return withdraw(offer) }
         guard session != nil, offer.number == nil else { return }
-        let number = ListenerID(rawValue: nextNumber)
-        nextNumber &+= 1
+        let number = nextNumber
+        nextNumber = number.next
         offer.number = number
         byNumber[number] = offer
         enqueue(offer)
     }
+
+    private static let tooOld = "the agent is too old for rules with guest: or onConflict:"
 
     private func withdraw(_ offer: Offer) {
         offer.mirror = nil
@@ -312,6 +322,7 @@ final class Advertiser {
             message.container = listener.owner?.container?.text ?? ""
         }
         message.sharesPort = listener.traits.sharesPort
+        message.placement = offer.placement
         message.obstacle = listener.traits.obstacle?.text ?? ""
         message.write(to: &writer)
         return .wrote

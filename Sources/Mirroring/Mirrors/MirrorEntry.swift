@@ -67,6 +67,8 @@ final class MirrorEntry {
         /// The port of this machine that it wants, if not its listener's.
         var port: Port?
         var isNext = false
+        /// Where its machine wants it.
+        var placement: ListenerPlacement?
         /// Where its mirrors were when that was told last.
         var told: [Endpoint] = []
     }
@@ -76,6 +78,12 @@ final class MirrorEntry {
     var finding: RuleFinding? {
         get { places.finding }
         set { places.finding = newValue }
+    }
+
+    /// Where its machine wants its mirror: a guest follows its host.
+    var placement: ListenerPlacement? {
+        get { places.placement }
+        set { places.placement = newValue }
     }
 
     /// What the rule that is about it says.

@@ -129,7 +129,10 @@ extension MirrorTable {
 
     private func verdict(on entry: MirrorEntry) -> MirrorVerdict {
         var policy = policy
-        let finding = entry.finding ?? policy.mirrorRules.finding(for: ListenerFacts(entry))
+        let finding =
+            entry.finding
+            ?? entry.placement.map { .rule(MirrorRule($0, at: entry.key.endpoint.port)) }
+            ?? policy.mirrorRules.finding(for: ListenerFacts(entry))
         entry.finding = finding
         var rule = finding.rule
         entry.rule = rule.map { RuleVerdict($0, entry.key) }

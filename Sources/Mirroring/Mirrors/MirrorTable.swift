@@ -129,6 +129,7 @@ final class MirrorTable {
         if let other = byNumber[message.id], other !== entry { remove(other) }
         setOwner(of: entry, message)
         setReach(of: entry, message)
+        setPlacement(of: entry, message)
         guard entry.listenerID != message.id else { return }
         entry.listenerID = message.id
         byNumber[message.id] = entry
@@ -190,6 +191,14 @@ final class MirrorTable {
     private func setReach(of entry: MirrorEntry, _ message: ListenerMessage) {
         guard entry.isLoopbackOnly != message.isLoopbackOnly else { return }
         entry.isLoopbackOnly = message.isLoopbackOnly
+        if entry.isInGroup { pending.dirty.insert(entry.group) }
+    }
+
+    private func setPlacement(of entry: MirrorEntry, _ message: ListenerMessage) {
+        guard entry.placement != message.placement else { return }
+        entry.placement = message.placement
+        entry.finding = nil
+        entry.backoff = RebindBackoff()
         if entry.isInGroup { pending.dirty.insert(entry.group) }
     }
 

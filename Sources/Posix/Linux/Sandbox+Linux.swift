@@ -4,7 +4,11 @@
 
     extension Sandbox {
         // capabilities(7), by number.
+        private static let chown: UInt64 = 0
         private static let dacOverride: UInt64 = 1
+        private static let fileOwner: UInt64 = 3
+        private static let setGroup: UInt64 = 6
+        private static let setUser: UInt64 = 7
         private static let dacReadSearch: UInt64 = 2
         private static let netBindService: UInt64 = 10
         private static let netAdmin: UInt64 = 12
@@ -32,6 +36,13 @@
             // Where the kernel refuses there is nobody to tell.
             _ = capabilities([dacReadSearch, sysPtrace]).take()
             _ = ckernel_deny_calls(1)
+        }
+
+        /// What the opener gives up (``OpenerProcess`` in Sockets): all but making sockets and their folders, and reaching
+        /// sockets, as any user.
+        package static func enterAsOpener() {
+            _ = capabilities([chown, dacOverride, fileOwner, setGroup, setUser]).take()
+            _ = ckernel_deny_calls(2)
         }
 
         private static func capabilities(_ kept: [UInt64]) -> Step {

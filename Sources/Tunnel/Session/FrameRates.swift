@@ -51,7 +51,7 @@ struct FrameRates {
             paidGone -= 1
             return
         }
-        if type == .listener || type == .oddSocket {
+        if type == .listener || type == .oddSocket || type == .placedListener {
             paidGone = min(paidGone + 1, Self.maxPaidGone)
         }
         if !listeners.take(now: now) {

@@ -91,7 +91,7 @@ extension Session: LinkOwner {
     }
 
     /// Counts a frame against what the peer may send; too many end the session.
-    private func charge(_ kind: FrameRates.Kind) throws(SessionEnd) {
+    func charge(_ kind: FrameRates.Kind) throws(SessionEnd) {
         var rates = incoming.rates
         try rates.count(kind, now: clock())
         incoming.rates = rates
@@ -112,7 +112,7 @@ extension Session: LinkOwner {
     }
 
     /// Reads a payload; what is wrong with it ends the session.
-    private func parsed<Message>(
+    func parsed<Message>(
         _ read: () throws(WireError) -> Message
     ) throws(SessionEnd) -> Message {
         do {
@@ -139,8 +139,9 @@ extension Session: LinkOwner {
             try receiveTaken(
                 try parsed { () throws(WireError) in try Frames.number(type, bytes, payload) })
         case .ping, .pong, .sync, .policy: try dispatchSmall(type, bytes, payload)
-        case .listener, .listenerGone, .mirror, .oddSocket:
+        case .listener, .listenerGone, .mirror, .oddSocket, .placedListener:
             try dispatchListener(type, bytes, payload)
+        case .forward, .forwardGone, .forwardState: try dispatchForward(type, bytes, payload)
         default: throw SessionEnd(wire: .wrongStream(type), hasReceivedHello: hasReceivedHello)
         }
     }
@@ -182,10 +183,15 @@ extension Session: LinkOwner {
         try charge(.listener(type))
         let message = try parsed { () throws(WireError) -> ControlMessage in
             switch type {
-            case .listener, .oddSocket: .listener(try ListenerMessage(type, bytes, payload))
+            case .listener, .oddSocket, .placedListener:
+                .listener(try ListenerMessage(type, bytes, payload))
             case .listenerGone: .listenerGone(try Frames.gone(bytes, payload))
             default: .mirror(try MirrorMessage(bytes, payload))
             }
+        }
+        // A guest has no say in where its mirrors are on the host.
+        if type == .placedListener, hello.role == .host {
+            throw SessionEnd(.protocolError, "\(type) from a guest")
         }
         if type != .mirror { incoming.news.arrived() }
         tell(message)
@@ -197,7 +203,7 @@ extension Session: LinkOwner {
     }
 
     /// Before it is adopted a session has nobody to tell: a peer sends nothing but HELLO until it is greeted.
-    private func tell(_ message: ControlMessage) {
+    func tell(_ message: ControlMessage) {
         delegates.user?.received(message)
     }
 

@@ -42,6 +42,12 @@ package enum ControlMessage: Equatable, Sendable {
     case mirror(MirrorMessage)
     /// POLICY; only a guest gets it.
     case policy(PolicyMessage)
+    /// FORWARD; only a guest gets it.
+    case forward(ForwardMessage)
+    /// FORWARD_GONE; only a guest gets it.
+    case forwardGone(ListenerID)
+    /// FORWARD_STATE.
+    case forwardState(ForwardStateMessage)
 }
 
 /// What a delegate did when there was room for one control frame.

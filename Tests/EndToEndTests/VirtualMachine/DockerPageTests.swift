@@ -11,6 +11,8 @@ extension EndToEndInVM {
     /// What Docker's page on host networking shows, in a VM with a Docker engine.
     @Suite(.serialized, .vm("--docker")) struct DockerPage {
         private let vm: VirtualMachine
+        /// For what is typed there: see DesktopDockerTests.swift.
+        var desktop: VirtualMachine { vm }
         private let run = "run --rm --net=host \(VirtualMachine.image)"
 
         init() throws { vm = try VirtualMachine.booted() }

@@ -39,6 +39,8 @@ final class VirtualMachine: Desktop {
     let directory = "/tmp/twinport-vm-\(getpid())"
     var state: String { "\(directory)/state" }
     private var running: [Running] = []
+    /// What `vm/up` printed.
+    private(set) var greeting = ""
 
     fileprivate init(_ arguments: String, memory: String) throws {
         setenv("TWINPORT_VM_MEMORY", memory, 1)
@@ -53,6 +55,7 @@ final class VirtualMachine: Desktop {
         let start = Date()
         let outcome = try host("\(Self.top)/vm/up --no-build \(arguments)", within: 200)
         guard outcome.code == 0 else { throw Failure(what: "vm/up: \(outcome.output)") }
+        greeting = outcome.output
         // `Booting the VM (tcg)`: how the processor is emulated explains much.
         let booting = outcome.output.split(separator: "\n").first { $0.hasPrefix("Booting") } ?? ""
         print(

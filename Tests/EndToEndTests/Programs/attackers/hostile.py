@@ -209,7 +209,7 @@ def windows(path, until):
 
 
 def extensions(path, until):
-    flood(path, until, frame(0x91) * 2000)
+    flood(path, until, frame(0xf1) * 2000)
 
 
 def empty_data(path, until):

@@ -60,8 +60,8 @@ private func message(_ header: FrameHeader, _ bytes: [UInt8], _ payload: Range<I
             same(message, { message.write(to: &$0) }) { (s, r) throws(WireError) in
                 try Hello(s, r)
             }
-        case .listener, .oddSocket:
-            let type: FrameType = header.type == .oddSocket ? .oddSocket : .listener
+        case .listener, .oddSocket, .placedListener:
+            let type = header.type ?? .listener
             let message = try ListenerMessage(type, span, payload)
             same(message, { message.write(to: &$0) }) { (s, r) throws(WireError) in
                 try ListenerMessage(type, s, r)
@@ -82,6 +82,17 @@ private func message(_ header: FrameHeader, _ bytes: [UInt8], _ payload: Range<I
             same(message, { message.write(to: &$0, stream: id) }) { (s, r) throws(WireError) in
                 try OpenMessage(s, r)
             }
+        case .forward:
+            let message = try ForwardMessage(span, payload)
+            same(message, { message.write(to: &$0) }) { (s, r) throws(WireError) in
+                try ForwardMessage(s, r)
+            }
+        case .forwardState:
+            let message = try ForwardStateMessage(span, payload)
+            same(message, { message.write(to: &$0) }) { (s, r) throws(WireError) in
+                try ForwardStateMessage(s, r)
+            }
+        case .forwardGone: return try Frames.forwardGone(span, payload).hashValue
         case .listenerGone: return try Frames.gone(span, payload).hashValue
         case .sync, .ping, .pong, .taken:
             return try Frames.number(header.type!, span, payload).hashValue

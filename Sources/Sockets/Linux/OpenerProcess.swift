@@ -1,0 +1,152 @@
+internal import CKernel
+internal import Glibc
+internal import Posix
+
+// # The opener
+//
+// Forwards come with the settings, which change while the programs are in their sandbox: where sockets can be made in a
+// few folders only, no file can be given to another user, and other users' sockets cannot be reached. What forwards need
+// of that is done by a child that is split off before:
+//
+//     twinport host, twinport-agent ──request──▶ twinport-opener     makes, dials and removes Unix sockets, at any path,
+//         (Landlock)  ◀──answer, descriptor──  (one thread)          for any user; opens nothing for writing, runs nothing
+//
+// It meets no byte of the peer's but the paths and users that a host asks its agent for, which the agent checks first. A
+// path that blocks (a network file system) keeps forwards waiting, and nothing else. When its pipe ends, however its parent
+// did, it removes the sockets that it made, and ends.
+
+/// The process that makes the sockets of forwards, as its parent sees it. Nothing blocks but ``stop()``.
+package final class OpenerProcess: Sendable {
+    /// The parent's own, and one for each guest.
+    private static let mostChannels = 65
+
+    private let pipe: PacketPipe
+
+    private init(_ pipe: PacketPipe) {
+        self.pipe = pipe
+    }
+
+    /// Starts it. Call it while there is one thread, and before anything is given up.
+    ///
+    /// - Returns: Nil when the kernel refuses: forwards with Unix sockets then have what the sandbox leaves.
+    package static func start() -> OpenerProcess? {
+        switch ThisProcess.splitOff("twinport-opener") {
+        case .parent(let pipe): return OpenerProcess(pipe)
+        case .child(let pipe):
+            ckernel_outlive_parent()
+            _ = umask(0)
+            Sandbox.enterAsOpener()
+            serve(pipe)
+            ThisProcess.end(0)
+        case nil: return nil
+        }
+    }
+
+    /// Answers until the parent is gone.
+    private static func serve(_ first: PacketPipe) {
+        var channels = [Channel(pipe: first)]
+        while true {
+            var opened: [Channel] = []
+            // The parent's own comes last, and those that end are taken out on the way.
+            for index in PacketPipe.awaitAny(channels.map(\.pipe)).reversed() {
+                if channels[index].serve(room: mostChannels - channels.count, &opened) { continue }
+                channels[index].worker.removeAll()
+                if index > 0 { channels.remove(at: index) } else { return removeAll(channels) }
+            }
+            channels += opened
+        }
+    }
+
+    private static func removeAll(_ channels: [Channel]) {
+        for channel in channels {
+            var worker = channel.worker
+            worker.removeAll()
+        }
+    }
+
+    /// A pipe to the opener, and what was made through it.
+    private struct Channel {
+        let pipe: PacketPipe
+        var worker = SocketWorker()
+
+        /// Answers one request.
+        ///
+        /// - Returns: False when the other end is gone.
+        mutating func serve(room: Int, _ opened: inout [Channel]) -> Bool {
+            guard case .packet(let bytes) = pipe.receive(limit: SocketRequest.longest),
+                let request = SocketRequest(bytes)
+            else { return false }
+            if request == .channel, room > opened.count, let pair = PacketPipe.pair() {
+                opened.append(Channel(pipe: pair.0))
+                return send(SocketReply(nil, nil), pair.1.raw)
+            }
+            let reply = worker.perform(request)
+            // The other side has the socket then.
+            defer { reply.socket = nil }
+            return send(reply, reply.socket?.descriptor ?? -1)
+        }
+
+        private func send(_ reply: SocketReply, _ descriptor: Int32) -> Bool {
+            let answer = reply.bytes
+            return unsafe ckernel_send_with_descriptor(pipe.raw, answer, answer.count, descriptor)
+                >= 0
+        }
+    }
+
+    /// Another way to the same process, for one node of several: each asks on a thread of its own. Blocks until there is an
+    /// answer; only one thread may ask for ways.
+    ///
+    /// - Returns: Nil when the process is gone, or has too many.
+    package func channel() -> OpenerProcess? {
+        guard send(.channel), pipe.hasMessage(within: 5_000) else { return nil }
+        var bytes = [UInt8](repeating: 0, count: SocketRequest.longest)
+        var descriptor: Int32 = -1
+        let count = unsafe ckernel_receive_with_descriptor(
+            pipe.raw, &bytes, bytes.count, &descriptor)
+        guard count > 0, descriptor >= 0 else { return nil }
+        return OpenerProcess(PacketPipe(OwnedFD(taking: descriptor)))
+    }
+
+    /// For a `Poller`.
+    package var descriptor: Int32 { pipe.raw }
+
+    /// Asks. Answers come in the order of the questions.
+    ///
+    /// - Returns: False when it is gone.
+    package func send(_ request: SocketRequest) -> Bool {
+        let bytes = request.bytes
+        return unsafe ckernel_send_with_descriptor(pipe.raw, bytes, bytes.count, -1) == bytes.count
+    }
+
+    /// What came.
+    package enum Received {
+        /// An answer.
+        case reply(SocketReply)
+        /// None yet.
+        case nothing
+        /// It is gone.
+        case ended
+    }
+
+    /// Takes the next answer.
+    package func receive() -> Received {
+        var bytes = [UInt8](repeating: 0, count: SocketRequest.longest)
+        var descriptor: Int32 = -1
+        let count = unsafe ckernel_receive_with_descriptor(
+            pipe.raw, &bytes, bytes.count, &descriptor)
+        if count < 0 { return errno == EAGAIN || errno == EINTR ? .nothing : .ended }
+        guard count > 0, let reply = SocketReply(Array(bytes[..<count]), descriptor: descriptor)
+        else { return .ended }
+        return .reply(reply)
+    }
+
+    /// Ends it, and waits a moment until it has removed what it made.
+    package func stop() {
+        guard shutdown(pipe.raw, Int32(SHUT_WR)) == 0 else { return }
+        for _ in 0..<64 {
+            if case .packet = pipe.receive(limit: SocketRequest.longest, within: 1_000) { continue }
+            break
+        }
+        ThisProcess.forgetEndedChildren()
+    }
+}

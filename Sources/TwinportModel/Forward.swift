@@ -1,0 +1,168 @@
+// Forwards: pairs of places that the settings name, one in each machine. Programs connect to the one, the service is at
+// the other. Pure.
+
+/// One end of a forward.
+public enum ForwardPlace: Hashable, Sendable {
+    /// A Unix stream socket, by its absolute path.
+    case unix(String)
+    /// A TCP address.
+    case tcp(Endpoint)
+
+    /// The most bytes that the path of a Unix socket may have (unix(7)).
+    public static let longestPath = 107
+    private static let mark = "unix://"
+
+    /// Reads `unix:///run/docker.sock` or `tcp/127.0.0.1:9229`; nil for anything else.
+    public init?(_ text: some StringProtocol) {
+        if text.hasPrefix(Self.mark) {
+            let path = String(text.dropFirst(Self.mark.count))
+            guard path.hasPrefix("/"), !path.hasSuffix("/"),
+                path.utf8.allSatisfy({ $0 >= 32 && $0 != 127 })
+            else { return nil }
+            self = .unix(path)
+        } else if text.hasPrefix("tcp/"), let endpoint = Endpoint(text.dropFirst(4)),
+            endpoint.port > 0, !endpoint.address.isMulticastOrBroadcast
+        {
+            self = .tcp(endpoint.unmapped)
+        } else {
+            return nil
+        }
+    }
+
+    /// As the settings have it.
+    public var text: String {
+        switch self {
+        case .unix(let path): "\(Self.mark)\(path)"
+        case .tcp(let endpoint): "tcp/\(endpoint)"
+        }
+    }
+
+    /// As tables have it, where the protocol has a column of its own.
+    public var shown: String {
+        switch self {
+        case .unix: text
+        case .tcp(let endpoint): endpoint.description
+        }
+    }
+
+    /// The kind of socket that is there.
+    public var kind: SocketKind {
+        switch self {
+        case .unix: .unix
+        case .tcp: .tcp
+        }
+    }
+
+    /// The address, if it has one.
+    package var endpoint: Endpoint? {
+        if case .tcp(let endpoint) = self { endpoint } else { nil }
+    }
+
+    /// Whether it is a Unix socket, or a place on loopback.
+    package var isLocal: Bool { endpoint.map { $0.address.isLoopback } ?? true }
+}
+
+/// Who may use a Unix socket that a forward makes.
+public struct SocketAccess: Hashable, Sendable {
+    /// The mode of its file.
+    public var mode: UInt16 = 0o600
+    /// Its owner; nil: the user of the program that makes it.
+    public var uid: UInt32?
+    /// Its group; nil: that of the program.
+    public var gid: UInt32?
+
+    /// The default: nobody but its maker.
+    public init() {}
+}
+
+/// One forward, as the host's settings have it.
+public struct Forward: Hashable, Sendable {
+    /// Where it stands in its list.
+    public var place: RulePlace
+    /// Its end on the host.
+    public var host: ForwardPlace
+    /// Its end in the guest.
+    public var guest: ForwardPlace
+    /// The machine where programs connect; the service is at the other end.
+    public var listener: Role
+    /// Of the Unix socket that is made for these programs.
+    public var access = SocketAccess()
+
+    /// Joins two places.
+    public init(place: RulePlace, host: ForwardPlace, guest: ForwardPlace, listener: Role) {
+        self.place = place
+        self.host = host
+        self.guest = guest
+        self.listener = listener
+    }
+
+    /// Its end on a machine.
+    package func end(_ role: Role) -> ForwardPlace { role == .host ? host : guest }
+
+    /// Which machine has the service.
+    package var direction: Direction { listener.inward }
+}
+
+/// Which forwards a guest takes part in.
+public enum ForwardAllowance: Equatable, Sendable {
+    /// All that the host asks for.
+    case all
+    /// Unix sockets and TCP on loopback.
+    case local
+    /// None.
+    case none
+    /// Those whose end in the guest matches one of these patterns, as `unix:///run/docker.sock` or `unix:///run/app/*`.
+    case only([String])
+
+    /// Reads `all`, `local`, `none`, or patterns with commas between them; nil for anything else.
+    public init?(_ text: String) {
+        switch text {
+        case "all": self = .all
+        case "local": self = .local
+        case "none": self = .none
+        default:
+            let patterns = text.split(separator: ",", omittingEmptySubsequences: false)
+            guard patterns.allSatisfy({ $0.hasPrefix("unix:///") || $0.hasPrefix("tcp/") }) else {
+                return nil
+            }
+            self = .only(patterns.map(String.init))
+        }
+    }
+
+    /// Whether a place in the guest may be dialled, or listened at.
+    package func allows(_ place: ForwardPlace) -> Bool {
+        switch self {
+        case .all: return true
+        case .local: return place.isLocal
+        case .none: return false
+        case .only(let patterns):
+            // A path that goes up again could leave the folder that a pattern names.
+            if case .unix(let path) = place, path.split(separator: "/").contains("..") {
+                return false
+            }
+            return patterns.contains { Glob($0).matches(place.text) }
+        }
+    }
+}
+
+/// What a row of `ports` says of a forward.
+public struct ForwardView: Hashable, Sendable {
+    /// Where it stands in the settings.
+    public var place: RulePlace
+    /// Where the service is, as tables have it.
+    public var service: String
+    /// Where programs connect.
+    public var socket: String
+
+    /// Describes a forward.
+    public init(place: RulePlace, service: String, socket: String) {
+        self.place = place
+        self.service = service
+        self.socket = socket
+    }
+
+    /// For people: `forward 2 (line 14)`.
+    package var text: String {
+        place.line > 0 ? "forward \(place.number) (line \(place.line))" : "forward \(place.number)"
+    }
+}

@@ -1,0 +1,70 @@
+import Posix
+import Testing
+import TwinportModel
+import Wire
+
+@testable import Mirroring
+
+@Suite struct ForwardOutcomeTests {
+    private func entry(_ listener: Role) -> ForwardEntry {
+        ForwardEntry(
+            Forward(
+                place: RulePlace(number: 1), host: .unix("/h"), guest: .unix("/g"),
+                listener: listener))
+    }
+
+    private let live = ForwardConditions(hasSession: true, peerKnows: true)
+
+    @Test func `a side listens while the other one says that the service is there`() {
+        let entry = entry(.host)
+        #expect(live.listens(for: entry) == nil)
+        entry.peer = .absent("it is gone")
+        #expect(live.listens(for: entry) == false)
+        #expect(live.outcome(of: entry) == .absent("it is gone"))
+        entry.peer = .active
+        #expect(live.listens(for: entry) == true)
+        entry.find(.init(state: .conflict, reason: .other("taken")))
+        #expect(live.outcome(of: entry).state == .conflict)
+        // An outage closes nothing by itself.
+        #expect(ForwardConditions().listens(for: entry) == nil)
+        let off = ForwardConditions(disabled: "x is false", hasSession: true, peerKnows: true)
+        #expect(off.listens(for: entry) == false && off.outcome(of: entry).state == .disabled)
+    }
+
+    @Test func `a side with the service never listens, and shows what the other one says`() {
+        let entry = entry(.guest)
+        #expect(live.listens(for: entry) == false)
+        entry.find(.absent("/h does not exist"))
+        entry.peer = .active
+        #expect(live.outcome(of: entry).state == .unavailable)
+        entry.find(.active)
+        entry.peer = .init(state: .denied, reason: .other("no"))
+        #expect(live.outcome(of: entry).state == .denied)
+        let old = ForwardConditions(hasSession: true)
+        #expect(old.outcome(of: entry).state == .unsupported)
+        #expect(ForwardConditions().outcome(of: entry).reason == .tunnelDown)
+    }
+
+    @Test func `FORWARD names the guest's end and never the host's`() throws {
+        let message = try #require(ForwardMessage(entry(.guest), ListenerID(forward: 1)))
+        #expect(message.place == .unix("/g") && message.guestListens)
+        let guests = ForwardEntry(message)
+        #expect(guests.part.listens && guests.direction == .hostToGuest)
+        #expect(guests.view.socket == "unix:///g" && guests.view.service == "(the host's)")
+        #expect(ForwardMessage(guests, ListenerID(forward: 1)) == nil)
+        let row = PortSnapshot(guests, .active)
+        #expect(row.kind == .unix && row.mirrorText == "unix:///g")
+    }
+
+    @Test func `a file that refuses is believed to be dead for longer each time`() {
+        var local = ForwardEntry.Local()
+        let file = FileIdentity(device: 1, inode: 2)
+        func isDead(_ file: FileIdentity, _ now: UInt64) -> Bool { local.isDead(file, now: now) }
+        #expect(!isDead(file, 0))
+        local.noteRefusal(now: 0)
+        #expect(isDead(file, 1_999) && !isDead(file, 2_000))
+        local.noteRefusal(now: 2_000)
+        #expect(isDead(file, 5_999) && !isDead(file, 6_000))
+        #expect(!isDead(FileIdentity(device: 1, inode: 3), 2_500))
+    }
+}
