@@ -6,28 +6,44 @@ internal import Reports
 /// Asks a helper for all that is shown, on a thread of its own: an answer may take seconds. One round at a time.
 final class HelperQuestions: Sendable {
     private let round = Semaphore()
-    private let isAsking = Locked(false)
+    private let state = Locked(State())
+
+    private struct State {
+        var isAsking = false
+        /// Whether something happened that the round under way may have missed.
+        var isOld = false
+    }
 
     /// - Parameter answer: Called on that thread.
     /// - Throws: ``SystemError`` when there is no thread to be had.
     init(
         _ client: ControlClient, _ answer: @escaping @Sendable (HelperAnswer) -> Void
     ) throws(SystemError) {
-        try LoopThread.start(named: "questions") { [round, isAsking] in
+        try LoopThread.start(named: "questions") { [round, state] in
             while true {
                 round.wait()
                 let found = Self.ask(client)
-                isAsking.withLock { $0 = false }
+                let isOld = state.withLock { state in
+                    defer { state = State(isAsking: state.isOld) }
+                    return state.isOld
+                }
                 answer(found)
+                if isOld { round.post() }
             }
         }
     }
 
     /// Asks, unless that is being done. Any thread.
-    func ask() {
-        let isNew = isAsking.withLock { isAsking in
-            defer { isAsking = true }
-            return !isAsking
+    ///
+    /// - Parameter again: Whether it is done once more in that case: something happened just now.
+    func ask(again: Bool = false) {
+        let isNew = state.withLock { state in
+            if state.isAsking {
+                state.isOld = state.isOld || again
+                return false
+            }
+            state.isAsking = true
+            return true
         }
         if isNew { round.post() }
     }

@@ -82,7 +82,15 @@ extension EndToEnd {
                     missing.code == 2 && missing.output.contains("tunnel.key: \(key): no such key"),
                     "\(missing)")
                 #expect(try lab.twinport(["key", "new", key]).code == 0)
-                #expect(try lab.twinport(check).output == "\(file): valid\n")
+                let off = try lab.twinport(check)
+                #expect(
+                    off.code == 0 && off.output.hasSuffix("\(file): valid, with 1 warning\n"),
+                    "\(off)")
+                #expect(off.output.contains("warning: hostNetworking.enabled is false"), "\(off)")
+                let on = "hostNetworking: {enabled: true}"
+                try lab.sh(.host, "printf 'tunnel: {key: \(key)}\\n\(on)\\n' >\(file).on")
+                let plain = try lab.twinport(["settings", "check", "--settings", "\(file).on"])
+                #expect(plain.code == 0 && plain.output == "\(file).on: valid\n", "\(plain)")
                 chmod(key, 0o644)
                 let open = try lab.twinport(check)
                 #expect(open.code == 2 && open.output.contains("chmod 600 \(key)"), "\(open)")

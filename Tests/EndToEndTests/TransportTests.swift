@@ -110,7 +110,7 @@ extension EndToEnd {
                 let key = "\(lab.directory)/k"
                 #expect(try lab.twinport(["key", "new", key]).code == 0)
                 let before = try String(contentsOfFile: key, encoding: .utf8)
-                #expect(try lab.twinport(["key", "new", key]).output.contains("File exists"))
+                #expect(try lab.twinport(["key", "new", key]).output.contains("is there already"))
                 #expect(try String(contentsOfFile: key, encoding: .utf8) == before)
                 try lab.sh(.host, "chmod 644 \(key)")
                 let agent = try lab.sh(

@@ -26,7 +26,8 @@ final class PageHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head): request = head
-        case .body: break
+        // No question has one.
+        case .body: context.close(promise: nil)
         case .end:
             guard let head = request, !isStream else { return context.close(promise: nil) }
             request = nil

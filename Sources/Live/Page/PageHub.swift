@@ -8,13 +8,16 @@ internal import Reports
 final class PageHub: Sendable {
     /// So many browsers can look at once.
     private static let mostStreams = 8
-    /// Events that come closer together are answered with one round of questions.
-    private static let rest: UInt64 = 100_000_000
+    /// Between two rounds of questions there is so long at least, and four times what the last one took: a guest with
+    /// thousands of listeners that come and go is no reason to ask the helper all the time.
+    private static let leastRest: UInt64 = 100_000_000
+    private static let mostRest: UInt64 = 5_000_000_000
 
     private struct State {
         var model = PageModel()
         var streams: [PageStream] = []
         var askedAt: UInt64 = 0
+        var rest = PageHub.leastRest
         var isHurrying = false
     }
 
@@ -32,6 +35,8 @@ final class PageHub: Sendable {
         questions = try HelperQuestions(client) { answer in
             let time = Loop.nanoseconds
             loop.execute {
+                let took = time &- state.value.askedAt
+                state.value.rest = min(max(PageHub.leastRest, took &* 4), PageHub.mostRest)
                 state.value.model.take(answer, at: time)
                 for stream in state.value.streams { stream.pump(state.value.model) }
             }
@@ -42,7 +47,7 @@ final class PageHub: Sendable {
     func tick() {
         state.value.streams.removeAll { $0.isClosed }
         for stream in state.value.streams { stream.beat() }
-        ask()
+        if Loop.nanoseconds &- state.value.askedAt >= state.value.rest { ask() }
     }
 
     /// Something happened in the helper. Any thread.
@@ -51,18 +56,19 @@ final class PageHub: Sendable {
             guard !state.value.isHurrying else { return }
             state.value.isHurrying = true
             let since = Loop.nanoseconds &- state.value.askedAt
-            let delay = since < Self.rest ? Self.rest - since : 0
+            let rest = state.value.rest
+            let delay = since < rest ? rest - since : 0
             loop.scheduleTask(in: .nanoseconds(Int64(delay))) { [self] in
                 state.value.isHurrying = false
-                ask()
+                ask(again: true)
             }
         }
     }
 
-    private func ask() {
+    private func ask(again: Bool = false) {
         guard !state.value.streams.isEmpty else { return }
         state.value.askedAt = Loop.nanoseconds
-        questions.ask()
+        questions.ask(again: again)
     }
 
     /// Begins to tell a browser.

@@ -110,7 +110,7 @@ function makeRow(id) {
   const mirror = cell(line, "wide mirror", "mirror"), process = cell(line, "wide process");
   const flows = cell(line, "number", "flows"), into = cell(line, "number", "to it"), out = cell(line, "number", "from it");
   const { svg, lines } = spark();
-  const plotted = cell(line, "still");
+  const plotted = cell(line, "plotted still");
   plotted.append(svg);
   return { line, plotted, button, side, word, why, mirror, process, flows, into, out, lines, in: [], outs: [], explanation: null };
 }

@@ -69,7 +69,8 @@ package enum LinkError: Error, Equatable, Sendable, CustomStringConvertible {
             "this side asks for a key and the other end shows none: \(Self.bothNeedIt)"
         case .otherKey: "the other end proves another key: \(Self.compare)"
         case .noAnswer:
-            "the other end hung up when this side showed its key: is it running, and \(Self.compare)"
+            "the other end hung up when this side showed its key: \(Self.compare); with one key on both, nobody may "
+                + "listen behind that address"
         case .untrusted(let why): why
         case .nobodyThere(let address): "nobody in the guest answers at \(address)"
         }
