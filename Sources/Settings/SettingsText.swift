@@ -51,6 +51,7 @@ package enum SettingsText {
               enabled: \(toGuest.isEnabled)\(guestRules)\(only(toGuest.only))
               ignore: [\(list(toGuest.ignore))]
               showOwners: \(toGuest.showsOwners)
+              otherGuests: \(toGuest.offersGuests)
             udp:
               idle: \(DurationText.text(udp.idle))
               ephemeralAfter: \(udp.ephemeralAfter.map(DurationText.text) ?? "never")
