@@ -32,6 +32,7 @@ extension MirrorPolicy {
         leavesOutOwnServices = true
         offerOnly = toGuest.only
         tellsOwners = toGuest.showsOwners
+        offersNeighbours = toGuest.offersGuests
     }
 }
 

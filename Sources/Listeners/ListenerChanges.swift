@@ -28,12 +28,15 @@ package struct ListenerChanges: Sendable {
     package var answer: ScanAnswer?
     /// Ports that processes of this machine asked for and did not get.
     package var wishes: [PortWish] = []
+    /// Mirrors of other guests that came and went: what is offered only, and in nobody's way.
+    package var neighbours: [ListenerChange] = []
 
     /// Collects what there is to say.
     package init(
         changes: [ListenerChange] = [], isFirst: Bool = false, answer: ScanAnswer? = nil,
-        wishes: [PortWish] = []
+        wishes: [PortWish] = [], neighbours: [ListenerChange] = []
     ) {
+        self.neighbours = neighbours
         self.changes = changes
         self.isFirst = isFirst
         self.answer = answer

@@ -37,6 +37,8 @@ package final class Forwarder {
     let role: Role
     private let inward: InwardFlows
     private let outward: OutwardFlows
+    private let neighbours: NeighbourOffers
+    private let places: GuestPlaces?
 
     /// What is mirrored and offered.
     package private(set) var policy: MirrorPolicy
@@ -81,6 +83,8 @@ package final class Forwarder {
         journal = Journal(role: role, log: log)
         order = OrderGate { [unowned loop] in loop.now }
         advertiser = Advertiser(policy: policy)
+        neighbours = NeighbourOffers(advertiser)
+        places = others?.places
         inward = InwardFlows(resources, flows, role: role, policy: policy)
         outward = OutwardFlows(resources, flows, advertiser, role: role)
         mirrors = MirrorTable(
@@ -102,6 +106,7 @@ package final class Forwarder {
         wantClientAddress()
         advertiser.changed = { [unowned journal] in journal.offerChanged($0, isGone: $1) }
         try startTimers()
+        places?.watch(policy.offersNeighbours)
     }
 
     private func startTimers() throws(SystemError) {
@@ -161,8 +166,10 @@ package final class Forwarder {
         for change in changes.changes {
             let gone = local.apply(change)
             advertiser.apply(change)
+            if case .vanished(let key) = change { neighbours.localVanished(key) }
             mirrors.localChange(change.key, gone: gone)
         }
+        neighbours.apply(changes.neighbours)
         for wish in changes.wishes {
             mirrors.localWants(wish.kind, wish.endpoint, process: wish.process)
             if wish.kind == .udp { inward.moved.localWants(wish.endpoint) }
@@ -194,6 +201,7 @@ package final class Forwarder {
         mirrors.setPolicy(policy)
         advertiser.setPolicy(policy)
         forwards.setPolicy(policy)
+        places?.watch(policy.offersNeighbours)
     }
 
     /// A session went live; this forwarder takes it over.

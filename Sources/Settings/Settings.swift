@@ -56,6 +56,8 @@ package struct Settings: Equatable, Sendable {
         package var ignore: [PortRule] = []
         /// Whether the guest learns whose they are.
         package var showsOwners = false
+        /// Whether mirrors of other guests are offered, too.
+        package var offersGuests = false
     }
 
     /// What concerns UDP.

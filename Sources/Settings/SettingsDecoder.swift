@@ -165,7 +165,9 @@ enum SettingsDecoder {
     private static func hostToGuest(
         _ node: NodeReader, _ base: Settings.HostToGuest
     ) throws(SettingsError) -> Settings.HostToGuest {
-        let members = try node.members(["enabled", "rules", "only", "ignore", "showOwners"])
+        let members = try node.members([
+            "enabled", "rules", "only", "ignore", "showOwners", "otherGuests",
+        ])
         var section = base
         if let node = members["enabled"] { section.isEnabled = try node.bool() }
         if let node = members["rules"] {
@@ -173,6 +175,7 @@ enum SettingsDecoder {
         }
         if let node = members["only"] { section.only = try only(node) }
         if let node = members["showOwners"] { section.showsOwners = try node.bool() }
+        if let node = members["otherGuests"] { section.offersGuests = try node.bool() }
         if let node = members["ignore"] { section.ignore = try rules(node) }
         return section
     }

@@ -67,6 +67,10 @@ package enum SettingsSchema {
                 "showOwners": {
                   "description": "Whether the guest learns whose listeners they are.",
                   "type": "boolean", "default": false
+                },
+                "otherGuests": {
+                  "description": "Whether mirrors of other guests are offered, too.",
+                  "type": "boolean", "default": false
                 }
               }
             },

@@ -49,7 +49,8 @@ package enum SettingsText {
             hostToGuest:
               enabled: \(toGuest.isEnabled)\(guestRules)\(only(toGuest.only))
               ignore: [\(list(toGuest.ignore))]
-              showOwners: \(toGuest.showsOwners)\(RuleText.forwards(guest.forwards))
+              showOwners: \(toGuest.showsOwners)
+              otherGuests: \(toGuest.offersGuests)\(RuleText.forwards(guest.forwards))
             udp:
               idle: \(DurationText.text(guest.udp.idle))
               ephemeralAfter: \(guest.udp.ephemeralAfter.map(DurationText.text) ?? "never")

@@ -15,7 +15,7 @@ extension NodeConfiguration {
             for batch in batches { target.forwarder?.apply(batch) }
         }
         let places = desktop.map { share, guest in
-            share.places.enter(guest) { changes.send(ListenerChanges(wishes: [$0])) }
+            share.places.enter(guest) { changes.send($0) }
         }
         do throws(SystemError) {
             let forwarder = try Forwarder(

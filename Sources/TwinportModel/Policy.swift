@@ -49,6 +49,8 @@ public struct MirrorPolicy: Equatable, Sendable {
     /// The address of this machine where mirrors of wildcards and of loopback stand, whatever ``bind`` says; nil: where
     /// that says. For one of several guests.
     public var mirrorAddress: IPAddress?
+    /// Whether the mirrors of other guests are offered to the peer, too, as listeners of this machine.
+    public var offersNeighbours = false
     /// Whether the peer learns the processes, containers and users of this machine's listeners, and of the programs that
     /// are in the way of mirrors here.
     public var tellsOwners = true

@@ -41,12 +41,16 @@ private final class Desktop {
         let table: MirrorTable
         let places: GuestPlaces
         let wishes = Locked<[PortWish]>([])
+        let neighbours = Locked<[ListenerChange]>([])
         private let observer: Observer
         private let local: LocalListeners
 
         init(_ name: String, _ desktop: Desktop, address: String?, bind: WildcardBind) {
-            let wishes = self.wishes
-            places = desktop.shared.enter(name) { wish in wishes.withLock { $0.append(wish) } }
+            let (wishes, neighbours) = (self.wishes, self.neighbours)
+            places = desktop.shared.enter(name) { changes in
+                wishes.withLock { $0 += changes.wishes }
+                neighbours.withLock { $0 += changes.neighbours }
+            }
             var policy = MirrorPolicy(
                 bind: bind, mirrorIgnore: [], offerIgnore: [], offersUnsupported: true)
             policy.mirrorAddress = address.flatMap { IPAddress($0) }
@@ -199,6 +203,37 @@ private final class Desktop {
         desktop.b.table.removeAll()
         desktop.retry()
         #expect(desktop.a.outcomes == ["0.0.0.0:80": "active 127.0.1.2:80 "])
+    }
+
+    @Test func `a guest is told of the others' mirrors while it is to offer them`() {
+        let desktop = Desktop()
+        func told() -> [String] {
+            desktop.b.neighbours.withLock { changes in
+                defer { changes = [] }
+                return changes.map { change in
+                    if case .vanished = change { return "gone \(change.key.endpoint)" }
+                    return "\(change.key.endpoint)"
+                }
+            }
+        }
+        desktop.a.say(1, "127.0.0.1:80")
+        desktop.b.say(1, "127.0.0.1:81")
+        #expect(told() == [])
+        desktop.b.places.watch(true)
+        #expect(told() == ["127.0.0.1:80"])
+        desktop.a.say(2, "0.0.0.0:82")
+        // One that cannot be bound is no mirror.
+        desktop.sockets.taken = [
+            PlannedSocket(endpoint: Endpoint(.loopbackV4, 83), isV6Only: false)
+        ]
+        desktop.a.say(3, "127.0.0.1:83")
+        desktop.a.table.withdrew(ListenerID(rawValue: 1))
+        desktop.a.table.settleDirty()
+        #expect(told() == ["0.0.0.0:82", "gone 127.0.0.1:80"])
+        desktop.b.places.watch(false)
+        desktop.a.say(4, "127.0.0.1:84")
+        #expect(told() == ["gone 0.0.0.0:82"])
+        #expect(desktop.a.neighbours.withLock { $0.isEmpty })
     }
 
     @Test func `what another guest has is not told to a guest that may not know`() {

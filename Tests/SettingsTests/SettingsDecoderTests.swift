@@ -23,6 +23,7 @@ private let full = """
       only: []
       ignore: []
       showOwners: true
+      otherGuests: true
     udp: { idle: 5m, ephemeralAfter: never }
     scan: { interval: 25ms, hints: false }
 
@@ -42,6 +43,7 @@ private let full = """
         #expect(settings.guestToHost.only == [PortRule("*/*")!])
         #expect(!settings.hostToGuest.isEnabled)
         #expect(settings.hostToGuest.only == [] && settings.hostToGuest.showsOwners)
+        #expect(settings.hostToGuest.offersGuests)
         #expect(settings.udp.idle == 300_000 && settings.udp.ephemeralAfter == nil)
         #expect(settings.scan.interval == 25 && !settings.scan.usesHints)
     }

@@ -168,7 +168,7 @@ private struct Validator {
         {"match": {"port": "tcp/1", "address": "0.0.0.0", "container": "w*", "process": "x", "uid": 7},
         "ignore": false, "bind": "192.168.1.5", "onConflict": "next"}]},
         "hostToGuest": {"enabled": true, "rules": [{"match": "*/53", "ignore": true}], "only": [],
-        "ignore": [], "showOwners": true},
+        "ignore": [], "showOwners": true, "otherGuests": true},
         "udp": {"idle": "5m", "ephemeralAfter": "never"}, "scan": {"interval": "25ms", "hints": false}}
         """#
 

@@ -1,5 +1,6 @@
 internal import EventLoop
 package import Listeners
+internal import Posix
 internal import TwinportModel
 
 // # Several guests on one desktop
@@ -19,12 +20,36 @@ package final class SharedPlaces: Sendable {
         let number: UInt64
         let guest: String
         let socket: PlannedSocket
+        /// Whether a mirror stands there.
+        var isBound = false
+
+        /// The mirror as a listener of the desktop.
+        func listener(_ kind: SocketKind) -> Listener {
+            let key = ListenerKey(
+                kind: kind, endpoint: socket.endpoint,
+                isV6Only: socket.endpoint.address == .anyV6 && socket.isV6Only)
+            let owner = SocketOwner(pid: ThisProcess.processID, command: "guest \(guest)")
+            return Listener(key: key, uid: ThisProcess.userID, inode: 0, owner: owner)
+        }
+    }
+
+    private struct Guest {
+        let tell: @Sendable (ListenerChanges) -> Void
+        /// Whether it is told of the others' mirrors.
+        var isWatching = false
     }
 
     private struct State {
         var claims: [PortGroup: [Claim]] = [:]
         var last: UInt64 = 0
-        var guests: [String: @Sendable (PortWish) -> Void] = [:]
+        var guests: [String: Guest] = [:]
+
+        /// Tells all but one of what they are to offer.
+        func tell(_ change: ListenerChange, from guest: String) {
+            for (name, other) in guests where name != guest && other.isWatching {
+                other.tell(ListenerChanges(neighbours: [change]))
+            }
+        }
     }
 
     private let state = Locked(State())
@@ -34,12 +59,40 @@ package final class SharedPlaces: Sendable {
 
     /// A guest's view of it.
     ///
-    /// - Parameter wished: Called on any thread when another guest wants one of its places. It must not block.
+    /// - Parameter tell: Called on any thread when another guest wants one of its places, or has a mirror that it is to
+    ///   offer. It must not block.
     package func enter(
-        _ guest: String, wished: @escaping @Sendable (PortWish) -> Void
+        _ guest: String, tell: @escaping @Sendable (ListenerChanges) -> Void
     ) -> GuestPlaces {
-        state.withLock { $0.guests[guest] = wished }
+        state.withLock { $0.guests[guest] = Guest(tell: tell) }
         return GuestPlaces(self, guest)
+    }
+
+    /// From now on a guest is told of the others' mirrors, or not any more: then those that it knows are gone.
+    fileprivate func watch(_ isWanted: Bool, by guest: String) {
+        state.withLock { state in
+            guard let watcher = state.guests[guest], watcher.isWatching != isWanted else { return }
+            state.guests[guest]?.isWatching = isWanted
+            let changes = state.claims.flatMap { group, claims in
+                claims.filter { $0.isBound && $0.guest != guest }.map { claim in
+                    let listener = claim.listener(group.kind)
+                    return isWanted
+                        ? ListenerChange.appeared(listener) : .vanished(listener.key)
+                }
+            }
+            if !changes.isEmpty { watcher.tell(ListenerChanges(neighbours: changes)) }
+        }
+    }
+
+    /// A mirror stands at a place that was claimed.
+    fileprivate func bound(_ number: UInt64, _ group: PortGroup) {
+        state.withLock { state in
+            guard let index = state.claims[group]?.firstIndex(where: { $0.number == number }),
+                let claim = state.claims[group]?[index]
+            else { return }
+            state.claims[group]?[index].isBound = true
+            state.tell(.appeared(claim.listener(group.kind)), from: claim.guest)
+        }
     }
 
     fileprivate func leave(_ guest: String) {
@@ -66,6 +119,10 @@ package final class SharedPlaces: Sendable {
 
     fileprivate func release(_ number: UInt64, _ group: PortGroup) {
         state.withLock { state in
+            if let claim = state.claims[group]?.first(where: { $0.number == number }), claim.isBound
+            {
+                state.tell(.vanished(claim.listener(group.kind).key), from: claim.guest)
+            }
             state.claims[group]?.removeAll { $0.number == number }
             if state.claims[group]?.isEmpty == true { state.claims[group] = nil }
         }
@@ -82,7 +139,7 @@ package final class SharedPlaces: Sendable {
     }
 
     fileprivate func tell(_ guest: String, _ wish: PortWish) {
-        state.withLock { $0.guests[guest]?(wish) }
+        state.withLock { $0.guests[guest]?.tell(ListenerChanges(wishes: [wish])) }
     }
 }
 
@@ -107,6 +164,9 @@ package final class GuestPlaces: Sendable {
 
     /// The guest is not here any more. What it claimed stays until that is given back.
     package func leave() { places.leave(guest) }
+
+    /// Asks to be told of the other guests' mirrors, or not to be.
+    func watch(_ isWanted: Bool) { places.watch(isWanted, by: guest) }
 
     /// Claims a place for a mirror that is about to be bound; nil where another guest has it.
     func claim(_ socket: PlannedSocket, _ kind: SocketKind) -> PlaceClaim? {
@@ -141,6 +201,11 @@ final class PlaceClaim {
 
     deinit { release() }
 
+    /// The mirror stands there.
+    func bound() {
+        if let number { places.bound(number, group) }
+    }
+
     /// Gives it back; after the socket was closed.
     func release() {
         if let number { places.release(number, group) }
@@ -156,6 +221,7 @@ final class ClaimedMirror: MirrorSocket {
     init(_ socket: any MirrorSocket, _ claim: PlaceClaim) {
         self.socket = socket
         self.claim = claim
+        claim.bound()
     }
 
     var planned: PlannedSocket { socket.planned }

@@ -189,6 +189,32 @@ extension EndToEnd {
             }
         }
 
+        @Test func `a guest reaches another one's servers if its settings say so, and not before`()
+            throws
+        {
+            try GuestLab.with(["web", "db"]) { lab in
+                try lab.writeSettings(["web": "address: 127.0.1.2", "db": ""])
+                try lab.startAll()
+                _ = try lab["web"].python("listen.py", "tcp 127.0.0.1 9000 banner")
+                try lab.wait("127.0.0.1:9000", of: "web")
+                let ask = "nc -w 2 127.0.1.2 9000 </dev/null"
+                #expect(try !lab["db"].sh(ask).output.contains("hello"))
+                let reaching = "hostToGuest: {otherGuests: true}"
+                try lab.writeSettings(["web": "address: 127.0.1.2", "db": reaching])
+                let row = try lab.wait("127.0.1.2:9000", of: "db")
+                #expect(row.direction == "host-to-guest")
+                #expect(row.owner?.hasSuffix("/guest web") == true)
+                #expect(try lab["db"].sh(ask).output.contains("hello"))
+                try lab.writeSettings(["web": "address: 127.0.1.2", "db": ""])
+                try lab.desktop.wait("the offer to be gone") {
+                    try lab.port("127.0.1.2:9000", of: "db") == nil
+                }
+                try lab.desktop.wait("the way to be closed") {
+                    try lab["db"].sh(ask).output.contains("hello") == false
+                }
+            }
+        }
+
         @Test func `commands tell guests apart`() throws {
             try GuestLab.with(["web", "db"]) { lab in
                 try lab.writeSettings(["web": "address: 127.0.1.2", "db": ""])
