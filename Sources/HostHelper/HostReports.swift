@@ -84,6 +84,7 @@ final class HostReports: Sendable {
         report.hints.host = status.hints.text
         report.hints.guest = status.peerHints?.text
         report.ownersError = options.finder?.problem
+        report.publishedError = AgentStatus.publishedError(status.published)
         report.clients = status.peer.map { _ in ClientsReport(status.clients) }
         report.uptimeSeconds = Int((Loop.nanoseconds &- startedAt) / 1_000_000_000)
         report.sessionSeconds = status.sessionSeconds

@@ -127,6 +127,7 @@ final class ClientRoutes {
             case .loopback:
                 if !isPlain(client) { noteLoopback() }
                 return try Socket.dialTCP(target)
+            case .chosen: return try Socket.dialTCP(target)
             case .own(let address):
                 return try Socket.dialTCP(target, from: Endpoint(address, 0))
             case .real(let source):
@@ -170,6 +171,7 @@ final class ClientRoutes {
             case .loopback:
                 if !isPlain(client) { noteLoopback() }
                 return try Socket.askingUDP(isIPv6: isIPv6, prepare: prepare)
+            case .chosen: return try Socket.askingUDP(isIPv6: isIPv6, prepare: prepare)
             case .own(let address):
                 return try Socket.askingUDP(
                     isIPv6: isIPv6, from: Endpoint(address, 0), prepare: prepare)

@@ -47,6 +47,9 @@ package enum Explanation {
                 ? " If a program should, see with \"ss -ltnu\" on its machine whether it does; "
                     + "a TCP socket that is only bound does not."
                 : "")
+            + (outlook.blindness.map {
+                " The guest does not see ports that only rules of its packet filter publish (\($0))."
+            } ?? "")
     }
 
     private static func general(_ outlook: Outlook) -> String? {
@@ -72,9 +75,14 @@ package enum Explanation {
         let container = row.container.map { ", container \($0.label)" } ?? ""
         let owner = row.owner.isEmpty ? "" : " (\(row.owner)\(container))"
         var block = verdict(row, outlook.lines)
+        let name = row.kind.name.uppercased()
+        let what = row.published.isEmpty ? "A \(name) listener on" : "The published \(name) port"
         block.verdict =
-            "A \(row.kind.name.uppercased()) listener on \(row.listener) "
+            "\(what) \(row.listener) "
             + "\(place(row.direction.listenerRole))\(owner) \(block.verdict)"
+        if !row.published.isEmpty {
+            block.also.append("No socket listens there. The rule \(row.published).")
+        }
         if let clients = outlook.clients.flatMap({ ClientAdvice.text(row, $0) }) {
             block.also.append(clients)
         }

@@ -18,6 +18,8 @@ package struct Outlook: Equatable, Sendable {
     package var sessionError: String?
     /// Who can pass for the other end, as the tunnel has no key.
     package var tunnelWarning: String?
+    /// Why the guest cannot see ports that only rules publish.
+    package var blindness: String?
     /// As whom the guest's servers see clients on other machines; nil without a session.
     package var clients: ClientView?
 
@@ -35,6 +37,7 @@ package struct Outlook: Equatable, Sendable {
         session = status.session
         sessionError = status.sessionError
         clients = status.clients?.view
+        blindness = status.publishedError
     }
 
     /// The agent's: it has no settings, and the host does not tell whether host networking is on.
@@ -42,6 +45,7 @@ package struct Outlook: Equatable, Sendable {
         role = .guest
         isEnabled = true
         clients = status.session == .up ? status.clients : nil
+        blindness = status.publishedError
         tunnelWarning = status.tunnelWarning
         session = status.session
         sessionError = status.sessionError

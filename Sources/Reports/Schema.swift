@@ -74,6 +74,7 @@ extension Shape {
         "bytesIn": .integer, "bytesOut": .integer, "uid": .nullable(.integer),
         "rule": .nullable(
             .object(["number": .integer, "line": .integer, "takesNextPort": .boolean])),
+        "published": .nullable(.string),
     ])
 
     static let flow = Shape.object([
@@ -96,7 +97,7 @@ extension Shape {
         "settingsError": .nullable(.string), "tunnel": .string,
         "tunnelWarning": .nullable(.string), "guest": .nullable(guest),
         "hints": .object(["host": .string, "guest": .nullable(.string)]),
-        "ownersError": .nullable(.string),
+        "ownersError": .nullable(.string), "publishedError": .nullable(.string),
         "clients": .nullable(
             .object(["seen": .nullable(.string), "wanted": .string, "why": .string])),
         "uptimeSeconds": .integer, "sessionSeconds": .nullable(.integer),

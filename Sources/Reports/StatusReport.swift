@@ -62,6 +62,8 @@ package struct StatusReport: Codable, Equatable, Sendable {
     package var hints = HintsReport()
     /// Why processes and containers of the host's listeners are not known any more; nil as a rule.
     @Nullable package var ownersError: String?
+    /// Why the guest cannot see ports that only rules of its packet filter publish; nil: it can, or there is no session.
+    @Nullable package var publishedError: String?
     /// As whom the guest's servers see clients on other machines; nil without a session.
     @Nullable package var clients: ClientsReport?
     /// Seconds since the helper started.

@@ -4,7 +4,7 @@
 extension PortSnapshot: Codable {
     private enum Key: String, CodingKey {
         case direction, `protocol`, listener, mirror, state, reason, owner, container, flows
-        case bytesIn, bytesOut, uid, rule
+        case bytesIn, bytesOut, uid, rule, published
     }
 
     /// Writes all keys.
@@ -24,6 +24,7 @@ extension PortSnapshot: Codable {
         try json.encode(bytesOut, forKey: .bytesOut)
         try json.encode(uid, forKey: .uid)
         try json.encode(rule, forKey: .rule)
+        try json.encode(orNull(published), forKey: .published)
     }
 
     /// Reads what ``encode(to:)`` writes.
@@ -44,6 +45,7 @@ extension PortSnapshot: Codable {
             bytesOut: try json.decode(UInt64.self, forKey: .bytesOut))
         uid = try json.decodeIfPresent(UInt32.self, forKey: .uid)
         rule = try json.decodeIfPresent(RulePlace.self, forKey: .rule)
+        published = try json.decodeIfPresent(String.self, forKey: .published) ?? ""
     }
 }
 

@@ -19,7 +19,11 @@ package struct Features: OptionSet, Sendable {
     package static let rekey = Features(rawValue: 16)
     /// TAKEN.
     package static let taken = Features(rawValue: 256)
+    /// LISTENER tells the rule that publishes a port.
+    package static let published = Features(rawValue: 2_048)
 
     /// What this code understands.
-    package static let ours: Features = [.moved, .keepAlive, .urgent, .freeGone, .rekey, .taken]
+    package static let ours: Features = [
+        .moved, .keepAlive, .urgent, .freeGone, .rekey, .taken, .published,
+    ]
 }

@@ -23,6 +23,7 @@ private func paths(
     ).map { path in
         switch path.source {
         case .loopback: "\(path.target)"
+        case .chosen: "\(path.target) as chosen"
         case .own(let address): "\(path.target) as \(address)"
         case .real(let client): "\(path.target) as real \(client)"
         }
