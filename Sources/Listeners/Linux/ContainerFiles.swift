@@ -46,7 +46,7 @@ extension Container {
         guard component.hasPrefix("machine-"), component.hasSuffix(".scope") else { return nil }
         let name = component.dropFirst("machine-".count).dropLast(".scope".count)
             .replacing("\\x2d", with: "-")
-        return name.isEmpty || name.hasPrefix("qemu-") || name.hasPrefix("lxc-")
+        return name.isEmpty || name.hasPrefix("qemu-")
             ? nil : String(name)
     }
 

@@ -14,9 +14,10 @@ internal import TwinportModel
 /// Follows the rules of one machine. Pure. The work is bounded, whatever the rules say.
 struct NATWalk {
     private static let deepest = 16
-    private static let mostSteps = 400_000
+    private static let mostSteps = 1_000_000
     private static let mostWays = 4_096
     private static let mostHits = 8_192
+    private static let mostSettled = 256
 
     private let ruleset: NATRuleset
     private(set) var hits: [NATHit] = []
@@ -91,7 +92,7 @@ struct NATWalk {
     private mutating func run(_ rule: NATRuleset.Rule, _ place: Place) -> Outcome {
         var states = [RuleState(place.entry)]
         for step in rule.steps {
-            steps += states.count
+            steps += states.count * cost(of: step, place)
             guard steps < Self.mostSteps, states.count <= Self.mostWays else {
                 isCut = true
                 return .next
@@ -118,6 +119,14 @@ struct NATWalk {
             return state.found(in: elements, slot, to: to, place.hook).map(\.state)
         }
         return state.after(step, at: place.hook).map { [$0] } ?? []
+    }
+
+    /// How much work a step is, for each state.
+    private func cost(of step: NATStep, _ place: Place) -> Int {
+        switch step {
+        case .lookup(_, let set, _, _), .decide(_, let set): 1 + elements(set, place).count
+        default: 1
+        }
     }
 
     private func elements(_ set: String, _ place: Place) -> [NATRuleset.Element] {
@@ -157,7 +166,7 @@ struct NATWalk {
         switch verdict {
         case .continues: return .next
         case .returns, .ends:
-            if way != place.entry, way.isPlain, settled.count < Self.mostHits {
+            if way != place.entry, way.isPlain, settled.count < Self.mostSettled {
                 settled.append(way)
             }
             return verdict == .ends ? .ended : .returned
@@ -187,6 +196,7 @@ struct NATWalk {
         var way = naming(state.way, place)
         guard let ports = way.ports, let target = state.target(of: step), hits.count < Self.mostHits
         else { return }
+        steps += settled.count * ports.count / 16
         let isLeft: (ClosedRange<Port>) -> Bool = { range in
             !settled.contains { $0.covers(range, of: way) }
         }

@@ -57,6 +57,8 @@ struct PublishedPorts {
     private(set) var found: [Found] = []
     /// Whether there are more ports, or rules for more ports, than are mirrored.
     private(set) var isCut = false
+    /// How many places of hits are looked at.
+    private var budget = 200_000
 
     init(_ hits: [NATHit], on machine: Machine) {
         self.machine = machine
@@ -69,7 +71,7 @@ struct PublishedPorts {
 
     private mutating func sort(_ hit: NATHit) {
         guard let ports = hit.way.ports else { return }
-        guard PortSet.count(ports) <= Self.mostOfOneRule else {
+        guard budget > 0, PortSet.count(ports) <= Self.mostOfOneRule else {
             isCut = true
             return
         }
@@ -107,7 +109,8 @@ struct PublishedPorts {
     }
 
     private mutating func note(_ hit: NATHit, _ place: Place) {
-        guard places[place] != nil || places.count < Self.most else {
+        budget -= 1
+        guard budget > 0, places[place] != nil || places.count < Self.most else {
             isCut = true
             return
         }
