@@ -22,7 +22,8 @@ struct PublishedListeners {
     mutating func merge(
         _ changes: [ListenerChange], _ news: [Listener]?, sockets: [ListenerKey: Listener]
     ) -> [ListenerChange] {
-        guard news != nil || !published.isEmpty || !shown.isEmpty else { return changes }
+        // Ten times a second there is neither.
+        guard news != nil || !(changes.isEmpty || published.isEmpty) else { return changes }
         let before = containers
         if let news { replace(news) }
         let last = shown

@@ -228,6 +228,22 @@ private func published(_ ruleset: NATRuleset) -> [String] {
             ])
     }
 
+    @Test func `a rule for 127.0.0.1 alone is dialled there if its packets may leave`() {
+        var messages = Messages()
+        messages.base("out", 3)
+        messages.rule(
+            "out",
+            E.payload(1, 16, 4) + E.compare([127, 0, 0, 1]) + E.port(80)
+                + E.immediate([10, 88, 0, 2]) + E.dnat())
+        #expect(published(messages.ruleset()).first?.contains("not: its rule") == true)
+        var routing = machine
+        routing.routesLoopback = true
+        let found = PublishedPorts(NATWalk(messages.ruleset()).hits, on: routing).found
+        #expect(found.count == 1)
+        #expect(found.first?.listener.published?.near == Endpoint(.loopbackV4, 80))
+        #expect(found.first?.listener.key.endpoint == Endpoint(.loopbackV4, 80))
+    }
+
     @Test func `a rule for a great many ports is cut, and said`() {
         var messages = Messages()
         messages.base("out", 3)
