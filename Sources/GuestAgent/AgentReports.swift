@@ -84,6 +84,7 @@ final class AgentReports: Sendable {
         status.hints = state.hints.text
         status.clients = state.clients
         status.ownersError = finder?.problem
+        status.published = state.published
         status.hostHints = state.peerHints?.text
         for (state, count) in state.states { status.states[state.name] = count }
         status.flows = state.flows

@@ -156,6 +156,7 @@ extension GuestReport {
         self.guest = peer.map(GuestIdentity.init)
         guard let status else { return }
         hints = status.peerHints?.text
+        publishedError = AgentStatus.publishedError(status.published)
         clients = peer.map { _ in ClientsReport(status.clients) }
         sessionSeconds = status.sessionSeconds
         for (state, count) in status.states { states[state.name] = count }

@@ -52,6 +52,9 @@ struct ListenerScans {
         tracker.origins.isTold = isTold
     }
 
+    /// All listeners with a socket.
+    var sockets: [ListenerKey: Listener] { tracker.known }
+
     /// Scans.
     ///
     /// - Parameters:

@@ -24,6 +24,12 @@ protocol ListenerSource: AnyObject {
     /// - Throws: ``ScanFailure`` when a table could not be read whole. Nothing can then be said of any listener.
     func rows(at now: Instant, reusingTCP: Bool) throws(ScanFailure) -> [SocketRow]
 
+    /// The listeners that only rules of the packet filter publish, if they may be others than at the last call.
+    func published(at now: Instant) -> [Listener]?
+
+    /// Whether such rules can be read, and how; `none: ` and why where not.
+    var publishedState: String { get }
+
     /// What a socket is beside its row, as far as it can be known. A tunnel of the kernel must be known as such before
     /// anything stands for it.
     ///

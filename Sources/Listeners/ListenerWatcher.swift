@@ -31,6 +31,7 @@ package final class ListenerWatcher: Sendable {
         var options: WatchOptions
         var mailbox: Mailbox<WatchCommand>?
         var isStopped = false
+        var publishedState = ""
     }
 
     private let opened: ListenerHints
@@ -61,6 +62,10 @@ package final class ListenerWatcher: Sendable {
     /// - Throws: ``SystemError`` when the kernel refuses a thread.
     package func start() throws(SystemError) {
         opened.signal?.leaveOutCaller()
+        state.withLock { state in
+            // Before anybody asks. The watcher says more when it has read them.
+            if state.options.looksElsewhere { state.publishedState = SystemListeners.tryRules() }
+        }
         try LoopThread.start(named: "watcher") { [self] in
             // Fails only when descriptors or memory have run out at the start.
             guard let loop = try? Loop() else { return }
@@ -80,6 +85,7 @@ package final class ListenerWatcher: Sendable {
         let mailbox = try? Mailbox<WatchCommand>(loop: loop) { commands in
             for command in commands { worker.perform(command) }
         }
+        worker.onPublishedState { [state] text in state.withLock { $0.publishedState = text } }
         guard let mailbox, worker.start() else { return }
         let isStopped = state.withLock { state in
             state.mailbox = mailbox
@@ -102,6 +108,10 @@ package final class ListenerWatcher: Sendable {
         state.withLock { $0.options.usesHints }
             ? opened.state : .none("switched off by the settings")
     }
+
+    /// Whether rules that publish ports can be read, and how; `none: ` and why where not, empty where nobody looked.
+    /// Any thread.
+    package var publishedState: String { state.withLock { $0.publishedState } }
 
     /// Asks for a scan that begins after this call. Its result has this question, or a later one, in its answer. Any
     /// thread.

@@ -39,6 +39,10 @@ struct OwnerSearch {
     mutating func note(_ changes: [ListenerChange]) {
         for change in changes {
             switch change {
+            // No process has a socket there.
+            case .appeared(let listener) where listener.published != nil,
+                .updated(let listener) where listener.published != nil:
+                wanted[listener.key] = nil
             case .appeared(let listener), .updated(let listener):
                 wanted[listener.key] = Wanted(inode: listener.inode)
             case .vanished(let key):

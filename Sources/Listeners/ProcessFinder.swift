@@ -6,6 +6,10 @@ protocol ProcessFinder: AnyObject {
     /// The process behind each of these sockets, as far as it may be seen. Slow: it looks at every process.
     func owners(of inodes: Set<UInt64>) -> [UInt64: SocketOwner]?
 
+    /// A process of the container that has each of these addresses in a network of its own. Slow: it looks at every
+    /// process.
+    func owners(at addresses: Set<IPAddress>) -> [IPAddress: SocketOwner]?
+
     /// Those of `inodes` that any process holds. Slow, too.
     func held(among inodes: Set<UInt64>) -> Set<UInt64>?
 

@@ -22,6 +22,8 @@ package protocol ListenerWatching: AnyObject, Sendable {
     var signal: (any ListenerSignal)? { get }
     /// ``ListenerWatcher/hints``.
     var hints: HintState { get }
+    /// ``ListenerWatcher/publishedState``.
+    var publishedState: String { get }
     /// ``ListenerWatcher/look(_:)``.
     func look(_ question: UInt64)
     /// ``ListenerWatcher/reconfigure(_:)``; a seat leaves that to whoever made the watcher.
@@ -31,6 +33,14 @@ package protocol ListenerWatching: AnyObject, Sendable {
 }
 
 extension ListenerWatcher: ListenerWatching {}
+
+extension ListenerWatching {
+    /// ``publishedState`` where rules cannot be read; empty where they can.
+    package var blindness: String {
+        let state = publishedState
+        return state.hasPrefix("none: ") ? state : ""
+    }
+}
 
 /// Watches for several nodes of a process, all in the network namespace of the thread that starts it.
 package final class SharedWatcher: Sendable {
@@ -98,6 +108,7 @@ private final class WatcherSeat: ListenerWatching {
 
     var signal: (any ListenerSignal)? { watcher.signal }
     var hints: HintState { watcher.hints }
+    var publishedState: String { watcher.publishedState }
 
     func look(_ question: UInt64) {
         guard let number = number.withLock({ $0 }) else { return }

@@ -11,12 +11,17 @@ final class WatchWorker {
     private var scans: ListenerScans
     private var pace = ScanPace()
     private var owners = OwnerSearch()
+    private var published = PublishedListeners()
     private var timer: Timer?
     private var telling = Telling()
 
     /// What the kernel told, and what was told of it.
     private struct Telling {
         var history = SocketHistory()
+        /// What was told of rules that publish ports.
+        var publishedState = ""
+        /// Called when that is another.
+        var publishedChanged: (String) -> Void = { _ in }
         /// The last question that was asked.
         var question: UInt64 = 0
         var settled: UInt64 = 0
@@ -33,6 +38,11 @@ final class WatchWorker {
         self.deliver = deliver
         source.looksElsewhere = options.looksElsewhere
         scans = ListenerScans(source: source, own: own)
+    }
+
+    /// Calls `body` with what is known of rules that publish ports, whenever that is another.
+    func onPublishedState(_ body: @escaping (String) -> Void) {
+        telling.publishedChanged = body
     }
 
     /// Scans for the first time and sets the timer.
@@ -104,7 +114,9 @@ final class WatchWorker {
         let changes = scans.scan(
             at: now, reusingTCP: reusesTCP, ephemeralAfter: options.udpEphemeralAfter,
             isAsked: isAsked)
-        result.changes = changes ?? []
+        result.changes = published.merge(
+            changes ?? [], source.published(at: now), sockets: scans.sockets)
+        notePublishedState()
         if isAsked || settled != telling.settled {
             result.answer = ScanAnswer(
                 question: telling.question, settled: settled,
@@ -112,6 +124,13 @@ final class WatchWorker {
         }
         telling.settled = settled
         tell(result, isWhole: changes != nil)
+    }
+
+    private func notePublishedState() {
+        let state = source.publishedState
+        guard state != telling.publishedState else { return }
+        telling.publishedState = state
+        telling.publishedChanged(state)
     }
 
     /// The process that wants a port; nil for another Twinport, whose mirror and ours would take turns for ever.
@@ -148,7 +167,8 @@ final class WatchWorker {
 
     private func findOwners(at now: Instant) {
         let found = owners.search(at: now, source.owners(of:))
-        let changes = found.compactMap { scans.learn($0) }.map { ListenerChange.updated($0) }
+        let changes = found.compactMap { scans.learn($0).flatMap(published.passing) }
+            .map { ListenerChange.updated($0) }
         if !changes.isEmpty { deliver(ListenerChanges(changes: changes)) }
     }
 }

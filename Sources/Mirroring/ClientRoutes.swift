@@ -127,6 +127,7 @@ final class ClientRoutes {
             case .loopback:
                 if !isPlain(client) { noteLoopback() }
                 return try Socket.dialTCP(target)
+            case .chosen: return try Socket.dialTCP(target)
             case .own(let address):
                 return try Socket.dialTCP(target, from: Endpoint(address, 0))
             case .real(let source):
@@ -170,6 +171,7 @@ final class ClientRoutes {
             case .loopback:
                 if !isPlain(client) { noteLoopback() }
                 return try Socket.askingUDP(isIPv6: isIPv6, prepare: prepare)
+            case .chosen: return try chosenUDP(path.target.address, prepare)
             case .own(let address):
                 return try Socket.askingUDP(
                     isIPv6: isIPv6, from: Endpoint(address, 0), prepare: prepare)
@@ -182,6 +184,21 @@ final class ClientRoutes {
         } catch {
             noteFailure(of: path.source, error)
             throw error
+        }
+    }
+
+    /// From the address that is asked, if it is this machine's; else from the one that the route has.
+    private func chosenUDP(
+        _ target: IPAddress, _ prepare: (UInt64) -> Void
+    ) throws(SystemError) -> Socket {
+        let isIPv6 = target.isIPv6
+        do {
+            return try Socket.askingUDP(
+                isIPv6: isIPv6, from: Endpoint(target, 0), prepare: prepare)
+        } catch {
+            guard error.isAddressUnavailable else { throw error }
+            return try Socket.askingUDP(
+                isIPv6: isIPv6, from: Endpoint(isIPv6 ? .anyV6 : .anyV4, 0), prepare: prepare)
         }
     }
 

@@ -122,6 +122,7 @@ extension PortSnapshot {
             flows: entry.traffic.flows, bytesIn: entry.traffic.bytesIn,
             bytesOut: entry.traffic.bytesOut)
         uid = entry.owner.uid
+        published = entry.owner.published
         rule = entry.rule?.place
     }
 
@@ -143,6 +144,7 @@ extension PortSnapshot {
             container: listener.owner?.container, flows: offer.traffic.flows,
             bytesIn: offer.traffic.bytesIn, bytesOut: offer.traffic.bytesOut)
         uid = listener.uid
+        published = listener.published?.rule ?? ""
         rule = offer.rule
     }
 }

@@ -47,7 +47,8 @@ extension Diagnosis {
             Finding("agent", .ok, "running, pid \(status.pid), version \(status.version)"),
             Self.tunnel(status), Self.key(status), Self.versions(status, facts.version),
             Self.hints(status), Self.processes(status), Self.sockets(status),
-            Self.clients(status), Self.conflicts(same), Self.unmirrored(same), Self.loops(same),
+            Self.rules(status), Self.clients(status), Self.conflicts(same), Self.unmirrored(same),
+            Self.loops(same),
         ])
     }
 
@@ -114,6 +115,18 @@ extension Diagnosis {
             "sock_diag", .note,
             "the kernel does not answer questions about sockets; /proc is read instead",
             fix: "load the modules tcp_diag and udp_diag, or a kernel with CONFIG_INET_DIAG")
+    }
+
+    private static func rules(_ status: AgentStatus) -> Finding {
+        if let why = status.publishedError {
+            return Finding(
+                "rules", .note,
+                "ports that only rules publish, without a socket, are not seen: \(why)",
+                fix:
+                    "run the agent as root, or with CAP_NET_ADMIN; Docker with userland-proxy off, "
+                    + "Podman and Kubernetes publish ports so")
+        }
+        return Finding("rules", .ok, "published ports are read from \(status.published)")
     }
 
     private static func clients(_ status: AgentStatus) -> Finding {

@@ -28,6 +28,8 @@ package struct AgentStatus: Equatable, Sendable {
     package var clients = ClientView(seen: .real, wanted: .real)
     /// Why processes and containers of the guest's listeners are not known any more; nil as a rule.
     package var ownersError: String?
+    /// Whether rules that publish ports without a socket can be read, and how: `nftables`, or `none: ` and why.
+    package var published = ""
     /// How many listeners are in each state.
     package var states: [String: Int] = [:]
     /// How many flows there are.
@@ -36,6 +38,15 @@ package struct AgentStatus: Equatable, Sendable {
     package var uptimeSeconds = 0
     /// The agent's resident memory.
     package var rssBytes = 0
+
+    /// Why rules that publish ports cannot be read; nil: they can, or nobody looked.
+    package var publishedError: String? { Self.publishedError(published) }
+
+    /// The same of what a node says.
+    package static func publishedError(_ state: String) -> String? {
+        let none = "none: "
+        return state.hasPrefix(none) ? String(state.dropFirst(none.count)) : nil
+    }
 
     /// An empty status.
     package init() {}
@@ -47,7 +58,7 @@ package struct AgentStatus: Equatable, Sendable {
 extension AgentStatus: Encodable {
     private enum Key: String, CodingKey {
         case version, pid, tunnel, hasKey, tunnelWarning, session, sessionError, host, hints,
-            clients, ownersError
+            clients, ownersError, published
         case states, flows, uptimeSeconds, rssBytes
     }
 
@@ -78,6 +89,7 @@ extension AgentStatus: Encodable {
         try inner.encode(hostHints, forKey: .host)
         try json.encode(ClientsReport(clients), forKey: .clients)
         try json.encode(ownersError, forKey: .ownersError)
+        try json.encode(published, forKey: .published)
         try json.encode(states, forKey: .states)
         try json.encode(flows, forKey: .flows)
         try json.encode(uptimeSeconds, forKey: .uptimeSeconds)

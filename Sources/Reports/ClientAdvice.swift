@@ -5,6 +5,10 @@ enum ClientAdvice {
     /// A sentence; nil where other machines are no clients of the mirror.
     static func text(_ row: PortSnapshot, _ view: ClientView) -> String? {
         guard row.isForOthers else { return nil }
+        guard row.published.isEmpty || view.wanted == .loopback else {
+            return "Its server sees clients on other machines with an address of the guest: "
+                + "a published port has no other."
+        }
         let why = view.why.isEmpty ? "" : ", and not their own (\(view.why))"
         let start = "Its server sees clients on other machines"
         switch view.seen {

@@ -85,6 +85,9 @@ package enum Explanation {
             "Nothing that Twinport knows of listens on port \(question.text), in "
             + "\(outlook.guest.isEmpty ? "the" : "any") guest or on the host."
             + (outlook.session == .up ? look : "")
+            + (outlook.blindness.map {
+                " The guest does not see ports that only rules of its packet filter publish (\($0))."
+            } ?? "")
     }
 
     private static func general(_ outlook: Outlook) -> String? {
@@ -116,9 +119,14 @@ package enum Explanation {
         let container = row.container.map { ", container \($0.label)" } ?? ""
         let owner = row.owner.isEmpty ? "" : " (\(row.owner)\(container))"
         var block = verdict(row, outlook.lines)
+        let name = row.kind.name.uppercased()
+        let what = row.published.isEmpty ? "A \(name) listener on" : "The published \(name) port"
         block.verdict =
-            "A \(row.kind.name.uppercased()) listener on \(row.listener) "
+            "\(what) \(row.listener) "
             + "\(place(row.direction.listenerRole, row.guest))\(owner) \(block.verdict)"
+        if !row.published.isEmpty {
+            block.also.append("No socket listens there. The rule \(row.published).")
+        }
         if let clients = outlook.clients.flatMap({ ClientAdvice.text(row, $0) }) {
             block.also.append(clients)
         }

@@ -9,6 +9,7 @@ extension StatusReport {
         tunnelWarning = row.tunnelWarning
         guest = row.guest
         hints.guest = row.hints
+        publishedError = row.publishedError
         clients = row.clients
         sessionSeconds = row.sessionSeconds
         states = row.states

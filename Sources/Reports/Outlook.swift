@@ -23,6 +23,8 @@ package struct Outlook: Equatable, Sendable {
     package var sessionError: String?
     /// Who can pass for the other end, as the tunnel has no key.
     package var tunnelWarning: String?
+    /// Why the guest cannot see ports that only rules publish.
+    package var blindness: String?
     /// As whom the guest's servers see clients on other machines; nil without a session.
     package var clients: ClientView?
 
@@ -40,6 +42,7 @@ package struct Outlook: Equatable, Sendable {
         session = status.session
         sessionError = status.sessionError
         clients = status.clients?.view
+        blindness = status.publishedError
     }
 
     /// What holds for each of several guests, or for the one.
@@ -69,6 +72,7 @@ package struct Outlook: Equatable, Sendable {
         role = .guest
         isEnabled = true
         clients = status.session == .up ? status.clients : nil
+        blindness = status.publishedError
         tunnelWarning = status.tunnelWarning
         session = status.session
         sessionError = status.sessionError

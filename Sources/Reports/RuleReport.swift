@@ -58,5 +58,6 @@ extension ListenerFacts {
         self.init(
             row.kind.transport ?? .tcp, row.listener, uid: row.uid ?? .max, owner: row.owner,
             container: row.container)
+        if process == nil, !row.published.isEmpty { process = row.owner }
     }
 }

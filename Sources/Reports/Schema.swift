@@ -83,6 +83,7 @@ extension Shape {
         "guestName": .nullable(.string),
         "forward": .nullable(
             .object(["number": .integer, "line": .integer, "socket": .string])),
+        "published": .nullable(.string),
     ])
 
     static let flow = Shape.object([
@@ -107,7 +108,7 @@ extension Shape {
         "settingsError": .nullable(.string), "tunnel": .string,
         "tunnelWarning": .nullable(.string), "guest": .nullable(guest),
         "hints": .object(["host": .string, "guest": .nullable(.string)]),
-        "ownersError": .nullable(.string),
+        "ownersError": .nullable(.string), "publishedError": .nullable(.string),
         "clients": .nullable(clients),
         "uptimeSeconds": .integer, "sessionSeconds": .nullable(.integer),
         "states": .map(.integer), "flows": .integer, "rssBytes": .integer,
@@ -133,7 +134,8 @@ extension Shape {
         "name": .string, "address": .nullable(.string), "enabled": .boolean,
         "session": .words(["up", "down"]), "sessionError": .nullable(.string),
         "tunnel": .string, "tunnelWarning": .nullable(.string), "guest": .nullable(guest),
-        "hints": .nullable(.string), "clients": .nullable(clients),
+        "hints": .nullable(.string), "publishedError": .nullable(.string),
+        "clients": .nullable(clients),
         "sessionSeconds": .nullable(.integer), "states": .map(.integer), "flows": .integer,
         "counters": .map(.integer),
     ])

@@ -56,6 +56,8 @@ package struct GuestReport: Codable, Equatable, Sendable {
     @Nullable package var guest: GuestIdentity?
     /// Whether its kernel says when listeners change; nil where that is not known.
     @Nullable package var hints: String?
+    /// Why it does not see the ports that only rules publish.
+    @Nullable package var publishedError: String?
     /// As whom its servers see clients on other machines; nil without a session.
     @Nullable package var clients: ClientsReport?
     /// Seconds since the session began.
@@ -97,6 +99,8 @@ package struct StatusReport: Codable, Equatable, Sendable {
     package var hints = HintsReport()
     /// Why processes and containers of the host's listeners are not known any more; nil as a rule.
     @Nullable package var ownersError: String?
+    /// Why the guest cannot see ports that only rules of its packet filter publish; nil: it can, or there is no session.
+    @Nullable package var publishedError: String?
     /// As whom the guest's servers see clients on other machines; nil without a session.
     @Nullable package var clients: ClientsReport?
     /// Seconds since the helper started.

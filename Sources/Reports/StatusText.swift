@@ -18,6 +18,9 @@ package enum StatusText {
         let guestHints = status.hints.guest.map { "; guest: \($0)" } ?? ""
         lines.append(line("Hints", "host: \(status.hints.host)\(guestHints)"))
         lines += owners(status.ownersError)
+        if let why = status.publishedError {
+            lines.append(line("Rules", "ports that only rules publish are not seen: \(why)"))
+        }
         if let clients = status.clients {
             lines.append(line("Clients", "other machines' seen as \(clients.text)"))
         }
@@ -65,6 +68,11 @@ package enum StatusText {
         let hostHints = status.hostHints.map { "; host: \($0)" } ?? ""
         lines.append(line("Hints", "guest: \(status.hints)\(hostHints)"))
         lines += owners(status.ownersError)
+        if let why = status.publishedError {
+            lines.append(line("Rules", "ports that only rules publish are not seen: \(why)"))
+        } else if !status.published.isEmpty {
+            lines.append(line("Rules", "published ports are read from \(status.published)"))
+        }
         lines.append(line("Clients", "other machines' seen as \(status.clients.text)"))
         lines += sums(status.states, status.flows)
         lines.append(

@@ -46,13 +46,12 @@ package enum PortsTable {
         ]
     }
 
-    /// The reason, and the rule that decided, unless the reason is that rule.
+    /// The reason, the rule that decided, unless the reason is that rule, and the guest's that publishes the port.
     private static func why(_ port: PortSnapshot) -> String {
-        if let forward = port.forward {
-            return port.reason == .none ? forward.text : "\(port.reason.text); \(forward.text)"
-        }
-        guard let rule = port.rule, port.state != .ignored else { return port.reason.text }
-        return port.reason == .none ? rule.text : "\(port.reason.text); \(rule.text)"
+        let rule = port.state == .ignored ? nil : port.rule?.text
+        let published = port.published.isEmpty ? nil : "published by \(port.published)"
+        return [port.reason.text, port.forward?.text ?? rule, published].compactMap { $0 }
+            .filter { !$0.isEmpty }.joined(separator: "; ")
     }
 
     private static func orDash(_ text: String) -> String { text.isEmpty ? "-" : text }

@@ -140,6 +140,9 @@ public struct NodeStatus: Equatable, Sendable {
     public var hints: HintState
     /// The same of the other machine when the session began; nil where that is not known.
     public var peerHints: HintState?
+    /// Whether a guest sees the ports that only rules of its packet filter publish: how, or `none: ` and why not. On the
+    /// host, and where nobody looked, only the latter.
+    public var published: String
     /// As whom a guest's servers see clients on other machines.
     public var clients: ClientView
     /// How many listeners are in each state.

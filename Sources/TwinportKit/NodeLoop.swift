@@ -194,8 +194,8 @@ final class NodeLoop {
             sessionSeconds: peer.map { _ in Int((loop.now &- session.since) / 1_000) },
             trouble: session.trouble, hints: watcher.hints,
             peerHints: peer.flatMap { HintState(text: $0.hints) },
-            clients: clients, states: states,
-            flows: forwarder.flowCount, counters: forwarder.counters)
+            published: watcher.publishedState + (peer?.blindness ?? ""), clients: clients,
+            states: states, flows: forwarder.flowCount, counters: forwarder.counters)
     }
 
     private func ports() -> [PortSnapshot] {
@@ -313,6 +313,7 @@ extension NodeLoop: TunnelEndpointDelegate {
             network: network, hints: watcher.hints.text)
         let clients = self.clients
         if configuration.role == .guest, clients.wanted == .real { hello.clients = clients.text }
+        hello.blindness = watcher.blindness
         return hello
     }
 

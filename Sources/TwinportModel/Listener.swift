@@ -37,8 +37,8 @@ public struct SocketOwner: Hashable, Sendable {
         self.container = container
     }
 
-    /// `PID/COMMAND`, as tables, LISTENER frames and reasons have it.
-    public var text: String { "\(pid)/\(command)" }
+    /// `PID/COMMAND`, or the name alone of what is no process, as tables, LISTENER frames and reasons have it.
+    public var text: String { pid == 0 ? command : "\(pid)/\(command)" }
 
     /// The same of another Twinport, with its pair.
     package var twinport: String { text + (pair.isEmpty ? "" : ", \(pair)") }
@@ -75,6 +75,8 @@ public struct Listener: Hashable, Sendable {
     public var isMirror: Bool
     /// What its socket is beside its address.
     public var traits: SocketTraits
+    /// What publishes it, where no socket listens; nil: a socket does.
+    public var published: Publication?
 
     /// Describes a listener.
     public init(
@@ -89,6 +91,23 @@ public struct Listener: Hashable, Sendable {
         self.inode = inode
         self.owner = owner
         self.traits = traits
+    }
+}
+
+/// How the rules of a packet filter make a machine answer on a port where no socket listens.
+public struct Publication: Hashable, Sendable {
+    /// The rule, as `ip nat DOCKER handle 7: dnat to 172.17.0.2:80`.
+    public var rule: String
+    /// Where it is dialled for clients that are like programs of its machine.
+    public var near: Endpoint?
+    /// Where it is dialled for all others: not on loopback.
+    public var far: Endpoint?
+
+    /// Describes a rule.
+    public init(rule: String, near: Endpoint? = nil, far: Endpoint? = nil) {
+        self.rule = rule
+        self.near = near
+        self.far = far
     }
 }
 

@@ -128,7 +128,8 @@ public struct WatchOptions: Hashable, Sendable {
     public var fixedInterval: UInt64?
     /// Whether the kernel may be asked to say when to look.
     public var usesHints = true
-    /// Whether listeners in networks that users' programs made for themselves are reported, too: a guest's.
+    /// Whether listeners in networks that users' programs made for themselves are reported, too, and ports that only
+    /// rules of the packet filter publish: a guest's.
     public var looksElsewhere = true
 
     /// The defaults.

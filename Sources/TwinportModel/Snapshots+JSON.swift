@@ -4,7 +4,7 @@
 extension PortSnapshot: Codable {
     private enum Key: String, CodingKey {
         case direction, `protocol`, listener, mirror, state, reason, owner, container, flows
-        case bytesIn, bytesOut, uid, rule, guestName, forward
+        case bytesIn, bytesOut, uid, rule, guestName, forward, published
     }
 
     /// Writes all keys.
@@ -25,6 +25,7 @@ extension PortSnapshot: Codable {
         try json.encode(rule, forKey: .rule)
         try json.encode(orNull(guest), forKey: .guestName)
         try json.encode(forward.map(ForwardJSON.init), forKey: .forward)
+        try json.encode(orNull(published), forKey: .published)
     }
 
     /// Reads what ``encode(to:)`` writes.
@@ -47,6 +48,7 @@ extension PortSnapshot: Codable {
             bytesOut: try json.decode(UInt64.self, forKey: .bytesOut))
         uid = try json.decodeIfPresent(UInt32.self, forKey: .uid)
         rule = try json.decodeIfPresent(RulePlace.self, forKey: .rule)
+        published = try json.decodeIfPresent(String.self, forKey: .published) ?? ""
         guest = try json.decodeIfPresent(String.self, forKey: .guestName) ?? ""
         self.forward = forward.map {
             ForwardView(

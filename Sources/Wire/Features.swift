@@ -19,6 +19,8 @@ package struct Features: OptionSet, Sendable {
     package static let rekey = Features(rawValue: 16)
     /// TAKEN.
     package static let taken = Features(rawValue: 256)
+    /// LISTENER tells the rule that publishes a port.
+    package static let published = Features(rawValue: 1 << 11)
     /// FORWARD, FORWARD_GONE and FORWARD_STATE.
     package static let forwards = Features(rawValue: 1 << 12)
     /// PLACED_LISTENER.
@@ -31,7 +33,7 @@ package struct Features: OptionSet, Sendable {
 
     /// What this code understands.
     package static let ours: Features = [
-        .moved, .keepAlive, .urgent, .freeGone, .rekey, .taken, .forwards, .placed,
+        .moved, .keepAlive, .urgent, .freeGone, .rekey, .taken, .published, .forwards, .placed,
         .otherCipher,
     ]
 

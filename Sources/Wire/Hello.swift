@@ -68,6 +68,8 @@ package struct Hello: Equatable, Sendable {
     /// A guest's: as whom its servers see clients on other machines where they should see them as they are
     /// (`ClientView`); empty where that is not said.
     package var clients = ""
+    /// A guest's: why it cannot see ports that only rules publish; empty where it can, or does not say.
+    package var blindness = ""
 
     /// Describes a machine with the default limits of version 1.
     package init(
@@ -106,10 +108,11 @@ package struct Hello: Equatable, Sendable {
             writer.integer(instance)
             writer.integer(epoch)
             for text in [os, kernel, hostname, program] { writer.text(text) }
-            let tail = (hasHints: !hints.isEmpty || !clients.isEmpty, hasClients: !clients.isEmpty)
-            if network != 0 || tail.hasHints { writer.integer(network) }
-            if tail.hasHints { writer.text(hints) }
-            if tail.hasClients { writer.text(clients) }
+            // Each comes with all before it.
+            let tail = [hints, clients, blindness]
+            let count = tail.lastIndex { !$0.isEmpty }.map { $0 + 1 } ?? 0
+            if network != 0 || count > 0 { writer.integer(network) }
+            for text in tail.prefix(count) { writer.text(text) }
         }
     }
 
@@ -142,5 +145,6 @@ package struct Hello: Equatable, Sendable {
         network = reader.isAtEnd ? 0 : try reader.u64(bytes)
         hints = reader.isAtEnd ? "" : try reader.text(bytes)
         clients = reader.isAtEnd ? "" : try reader.text(bytes)
+        blindness = reader.isAtEnd ? "" : try reader.text(bytes)
     }
 }

@@ -35,6 +35,8 @@ package struct ListenerMessage: Equatable, Sendable {
     package var obstacle = ""
     /// Of a host's: where its mirror is to be; nil: at its own port.
     package var placement: ListenerPlacement?
+    /// The rule that publishes it, where no socket listens; empty: a socket does. For peers with the feature.
+    package var published = ""
 
     /// Describes a listener.
     package init(
@@ -56,18 +58,23 @@ package struct ListenerMessage: Equatable, Sendable {
         writer.frame(type) { writer in
             writer.integer(id.rawValue)
             writer.integer(kind)
-            writer.integer(
-                UInt8((isV6Only ? 1 : 0) | (isLoopbackOnly ? 2 : 0) | (sharesPort ? 4 : 0)))
+            writer.integer(flags)
             writer.endpoint(endpoint)
             writer.integer(uid)
             writer.text(owner)
             writer.text(container)
+            if !published.isEmpty { writer.text(published) }
             if !obstacle.isEmpty {
                 writer.text(obstacle)
             } else if let placement {
                 writer.placement(placement)
             }
         }
+    }
+
+    private var flags: UInt8 {
+        (isV6Only ? 1 : 0) | (isLoopbackOnly ? 2 : 0) | (sharesPort ? 4 : 0)
+            | (published.isEmpty ? 0 : 8)
     }
 
     private var type: FrameType {
@@ -89,6 +96,10 @@ package struct ListenerMessage: Equatable, Sendable {
         uid = try reader.u32(bytes)
         owner = try reader.text(bytes)
         container = try reader.text(bytes)
+        if flags & 8 != 0 {
+            published = try reader.text(bytes)
+            if published.isEmpty { throw .badValue(type, "published") }
+        }
         if type == .oddSocket {
             obstacle = try reader.text(bytes)
             if obstacle.isEmpty { throw .badValue(type, "obstacle") }

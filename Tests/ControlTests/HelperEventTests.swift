@@ -14,7 +14,8 @@ import TwinportModel
                         state: .active))),
             #""port":{"bytesIn":0,"bytesOut":0,"container":null,"direction":"guest-to-host","flows":0"#
                 + #","forward":null,"listener":"0.0.0.0:80","mirror":null,"owner":null,"protocol":"tcp""#
-                + #","reason":null,"rule":null,"state":"active","uid":null},"time":9}"#
+                + #","published":null,"reason":null,"rule":null,"state":"active","uid":null}"#
+                + #","time":9}"#
         ),
         (
             .node(.portGone(.hostToGuest, .udp, Endpoint(.loopbackV6, 53))),

@@ -46,6 +46,24 @@ private func isRoots(_ hierarchy: Substring, _ path: ArraySlice<Substring>) -> B
         #expect(container(text) == nil)
     }
 
+    @Test(arguments: [
+        ("0::/lxc.payload.web", "web"), ("0::/incus.payload.web/system.slice/x.service", "web"),
+        ("0::/machine.slice/machine-my\\x2dweb.scope/payload/init.scope", "my-web"),
+        ("0::/machine.slice/machine-qemu\\x2d1\\x2dvm.scope/libvirt", ""),
+        ("0::/user.slice/user-1000.slice/user@1000.service/machine-web.scope", ""),
+    ]) func `LXC, Incus and systemd-nspawn give names`(text: String, name: String) {
+        #expect(container(text) == (name.isEmpty ? nil : Container(id: "", name: name)))
+    }
+
+    @Test func `containerd's task tells what nerdctl and Kubernetes call it`() {
+        let kubernetes =
+            #"{"annotations":{"io.kubernetes.cri.container-name":"nginx","#
+            + #""io.kubernetes.cri.sandbox-name":"web-7d"}}"#
+        #expect(Container.name(ociConfig: kubernetes) == "web-7d/nginx")
+        #expect(Container.name(ociConfig: #"{"annotations": {"nerdctl/name": "web"}}"#) == "web")
+        #expect(Container.name(ociConfig: #"{"process":{"args":["nerdctl/name"]}}"#) == nil)
+    }
+
     @Test func `a group within a container's does not hide the container`() {
         let other = String(id.reversed())
         let text = "0::/system.slice/docker-ID.scope/delegated/docker-\(other).scope"

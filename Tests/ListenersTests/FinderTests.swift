@@ -21,6 +21,11 @@ private final class FixedFinder: ProcessFinder {
         [1: Self.web, 2: Self.shell].filter { inodes.contains($0.key) }
     }
 
+    func owners(at addresses: Set<IPAddress>) -> [IPAddress: SocketOwner]? {
+        [IPAddress("10.88.0.2")!: Self.web, IPAddress("fd00::2")!: Self.shell]
+            .filter { addresses.contains($0.key) }
+    }
+
     func held(among inodes: Set<UInt64>) -> Set<UInt64>? { inodes.filter { $0 % 2 == 0 } }
 
     func held(among inodes: Set<UInt64>, by pid: Int32) -> Set<UInt64>? {
@@ -40,6 +45,7 @@ private final class CountingFinder: ProcessFinder {
 
     init(_ walks: Locked<[Int]>) { self.walks = walks }
     func owners(of inodes: Set<UInt64>) -> [UInt64: SocketOwner]? { [:] }
+    func owners(at addresses: Set<IPAddress>) -> [IPAddress: SocketOwner]? { [:] }
     func held(among inodes: Set<UInt64>) -> Set<UInt64>? {
         walks.withLock { $0.append(inodes.count) }
         return inodes
@@ -59,7 +65,8 @@ private final class CountingFinder: ProcessFinder {
     @Test func `a question and its answer read back`() throws {
         let questions: [FinderQuestion] = [
             .owners([]), .owners([1, .max]), .held([5]), .heldBy(pid: 9, [1, 2]), .seesAll,
-            .namespaces(most: 16), .more([3, 4]),
+            .namespaces(most: 16), .more([3, 4]), .ownersAt([]),
+            .ownersAt(["10.88.0.2", "fd00::2"]),
         ]
         for question in questions {
             let read = try #require(FinderQuestion.read(question.packet(number: 77)))
@@ -68,6 +75,7 @@ private final class CountingFinder: ProcessFinder {
         let items: [FinderItem] = [
             .owner(inode: 1, FixedFinder.web), .owner(inode: .max, FixedFinder.shell), .held(3),
             .seesAll(true), .namespace(ForeignNamespace(name: "net:[1]", pid: 4)),
+            .ownerAt(address: "fd00::2", FixedFinder.web),
         ]
         let packets = FinderItem.packets(items, number: 5)
         #expect(packets.count == 1)

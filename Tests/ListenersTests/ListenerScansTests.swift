@@ -22,6 +22,8 @@ private final class FakeSource: ListenerSource {
         return reading
     }
     func inspect(_ row: SocketRow, isServer: Bool, at now: Instant) -> Inspection? { Inspection() }
+    func published(at now: Instant) -> [Listener]? { nil }
+    var publishedState: String { "" }
     func canSucceed(_ bind: FailedBind) -> Bool { true }
     func ephemeralPorts() -> ClosedRange<Port>? { range }
     func owners(of inodes: Set<UInt64>) -> [UInt64: SocketOwner] { [:] }

@@ -23,6 +23,7 @@ private func paths(
     ).map { path in
         switch path.source {
         case .loopback: "\(path.target)"
+        case .chosen: "\(path.target) as chosen"
         case .own(let address): "\(path.target) as \(address)"
         case .real(let client): "\(path.target) as real \(client)"
         }
@@ -30,6 +31,20 @@ private func paths(
 }
 
 @Suite struct ClientSourceTests {
+    @Test func `a published port is dialled on loopback for loopback's clients only`() {
+        let near = Endpoint(.loopbackV4, 80)
+        let far = Endpoint("10.0.2.15:80")!
+        let both = Publication(rule: "r", near: near, far: far)
+        #expect(both.path(isPlain: true) == ClientPath(target: near, source: .loopback))
+        #expect(both.path(isPlain: false) == ClientPath(target: far, source: .chosen))
+        let own = Publication(rule: "r", far: far)
+        #expect(own.path(isPlain: true) == ClientPath(target: far, source: .chosen))
+        // As a guest without an address: there is no other way.
+        let loopback = Publication(rule: "r", near: near)
+        #expect(loopback.path(isPlain: false) == ClientPath(target: near, source: .loopback))
+        #expect(Publication(rule: "r").path(isPlain: true) == nil)
+    }
+
     @Test func `a client elsewhere is itself, or the guest, and never loopback`() {
         #expect(
             paths("192.0.2.7:40000") == [

@@ -31,8 +31,8 @@ import TwinportModel
         let checks = lines.compactMap { $0.dropFirst(2).split(separator: ":").first }
         #expect(
             checks == [
-                "agent", "tunnel", "key", "versions", "hints", "processes", "sock_diag", "clients",
-                "conflicts", "other listeners", "loops",
+                "agent", "tunnel", "key", "versions", "hints", "processes", "sock_diag", "rules",
+                "clients", "conflicts", "other listeners", "loops",
             ])
     }
 
@@ -47,6 +47,7 @@ import TwinportModel
             ("– processes: not all", { $0.seesAllProcesses = false }),
             ("✘ processes: they are not known", { $0.ownersError = "it ended" }),
             ("– sock_diag: the kernel does not", { $0.hasSocketAnswers = false }),
+            ("– rules: ports that only rules", { $0.published = "none: needs CAP_NET_ADMIN" }),
             (
                 "– clients: servers see",
                 { $0.clients = ClientView(seen: .guest, wanted: .real, why: "rtnetlink") }

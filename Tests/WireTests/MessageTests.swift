@@ -31,7 +31,7 @@ private let open = OpenMessage(
         hello.write(to: &writer)
         let golden: [UInt8] =
             [0x01, 0x44, 0, 0, 0, 0, 0, 0] + Array("TWINPORT".utf8)
-            + [1, 0, 1, 0, 2, 0, 0, 0, 0, 31, 49, 0, 0] + [0xff, 0xff, 0, 0, 0, 0x20, 0, 0]
+            + [1, 0, 1, 0, 2, 0, 0, 0, 0, 31, 57, 1, 0] + [0xff, 0xff, 0, 0, 0, 0x20, 0, 0]
             + [0, 0x80, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1, 3, 0, 0, 0, 0, 0, 0, 0]
             + [5] + Array("Linux".utf8) + [3] + Array("6.1".utf8) + [2] + Array("vm".utf8)
             + [5] + Array("0.1.0".utf8)
@@ -111,6 +111,25 @@ private let open = OpenMessage(
         #expect(try PolicyMessage(older.span, 0..<older.count).clientAddress == .real)
         let newer = older + [9, 1, 2, 3]
         #expect(try PolicyMessage(newer.span, 0..<newer.count).clientAddress == .real)
+    }
+
+    @Test func `a published port tells its rule, and a guest that sees none says so`() throws {
+        for base in [listener, odd] {
+            var published = base
+            published.published = "ip nat DOCKER handle 7: dnat to 172.17.0.2:80"
+            let type: FrameType = base.obstacle.isEmpty ? .listener : .oddSocket
+            let bytes = payload { published.write(to: &$0) }
+            #expect(try ListenerMessage(type, bytes.span, 0..<bytes.count) == published)
+            for count in 0..<bytes.count {
+                #expect(throws: WireError.self) {
+                    try ListenerMessage(type, bytes.span, 0..<count)
+                }
+            }
+        }
+        var blind = hello
+        blind.blindness = "none: needs CAP_NET_ADMIN"
+        let bytes = payload { blind.write(to: &$0) }
+        #expect(try Hello(bytes.span, 0..<bytes.count) == blind)
     }
 
     private var odd: ListenerMessage {

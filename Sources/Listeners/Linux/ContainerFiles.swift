@@ -8,7 +8,8 @@ extension Container {
     /// The container in the text of a `/proc/PID/cgroup`.
     ///
     /// Runtimes put the id into the last components: `/docker/ID`, `docker-ID.scope`, `libpod-ID.scope/container`,
-    /// `cri-containerd-ID.scope`, `kubepods/…/ID`. LXC puts its name there: `/lxc/NAME`, `lxc.payload.NAME`.
+    /// `cri-containerd-ID.scope`, `crio-ID.scope`, `nerdctl-ID.scope`, `kubepods/…/ID`. LXC and Incus put its name there:
+    /// `/lxc/NAME`, `lxc.payload.NAME`, `incus.payload.NAME`; systemd-nspawn, too: `machine-NAME.scope`.
     ///
     /// - Parameter isRoots: Whether a group of a hierarchy, and all above it, are root's. Only a name in such a group was
     ///   given by root.
@@ -31,12 +32,22 @@ extension Container {
     /// The container that one component of a path names.
     private static func named(_ path: [Substring], _ index: Int) -> Container? {
         if let id = id(inComponent: path[index]) { return Container(id: id, name: "") }
-        let payload = "lxc.payload."
-        if path[index].hasPrefix(payload) {
+        for payload in ["lxc.payload.", "incus.payload."] where path[index].hasPrefix(payload) {
             return Container(id: "", name: printable(String(path[index].dropFirst(payload.count))))
         }
+        if let name = machine(path[index]) { return Container(id: "", name: printable(name)) }
         guard index > 0, path[index - 1] == "lxc" else { return nil }
         return Container(id: "", name: printable(String(path[index])))
+    }
+
+    /// The machine of systemd-nspawn in `machine-NAME.scope`, whose name systemd escapes (systemd-escape(1)). A VM of
+    /// libvirt's is none of these.
+    private static func machine(_ component: Substring) -> String? {
+        guard component.hasPrefix("machine-"), component.hasSuffix(".scope") else { return nil }
+        let name = component.dropFirst("machine-".count).dropLast(".scope".count)
+            .replacing("\\x2d", with: "-")
+        return name.isEmpty || name.hasPrefix("qemu-")
+            ? nil : String(name)
     }
 
     private static func id(inComponent component: Substring) -> String? {
@@ -82,6 +93,23 @@ extension Container {
     static func name(podmanList text: String, id: String) -> String? {
         guard let entry = text.firstRange(of: "\"id\":\"\(id)\"") else { return nil }
         return value(after: "\"names\":[\"", in: text[entry.upperBound...])
+    }
+
+    /// The name in the `config.json` of containerd's task (OCI runtime specification), from what nerdctl and Kubernetes note
+    /// there: `NAME`, or `POD/NAME`.
+    static func name(ociConfig text: String) -> String? {
+        if let name = annotation("nerdctl/name", in: text) { return name }
+        let kubernetes = ["io.kubernetes.cri", "io.kubernetes"].lazy.compactMap { prefix in
+            annotation("\(prefix).container-name", in: text).map { name in
+                (annotation("\(prefix).sandbox-name", in: text).map { "\($0)/" } ?? "") + name
+            }
+        }
+        return kubernetes.first { _ in true }
+    }
+
+    /// The value of an annotation. Quotes inside of strings are escaped in JSON.
+    private static func annotation(_ key: String, in text: String) -> String? {
+        value(after: "\"\(key)\":\"", in: text) ?? value(after: "\"\(key)\": \"", in: text)
     }
 
     private static func value(after key: String, in text: some StringProtocol) -> String? {

@@ -18,6 +18,9 @@ internal import TwinportModel
 final class ContainerFinder {
     private static let dockerRoot = "/var/lib/docker"
     private static let podmanList = "/var/lib/containers/storage/overlay-containers/containers.json"
+    /// The folders of containerd's tasks, by its namespaces: Kubernetes', nerdctl's, Docker's.
+    private static let tasks = "/run/containerd/io.containerd.runtime.v2.task"
+    private static let namespaces = ["k8s.io", "default", "moby"]
     private static let largestFile = 1 << 20
     private static let mostContainers = 1_000
 
@@ -53,6 +56,8 @@ final class ContainerFinder {
         // The usual cases first; a container's mount table is long.
         if let name = name(in: "\(dockerRoot)/containers/\(id)", id)
             ?? text(podmanList).flatMap({ Container.name(podmanList: $0, id: id) })
+            ?? namespaces.lazy.compactMap({ text("\(tasks)/\($0)/\(id)/config.json") })
+            .compactMap({ Container.name(ociConfig: $0) }).first
         {
             return name
         }

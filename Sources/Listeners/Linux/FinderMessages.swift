@@ -5,7 +5,7 @@ internal import TwinportModel
 // Packets of a few kinds of fields, numbers with the low byte first:
 //
 //     question   u32 number, u8 kind, then its fields: inodes u64 …; for .heldBy u32 pid before them; for .namespaces
-//                u32 how many at most. `.more` has no answer: its inodes belong to the next question, so that one walk
+//                u32 how many at most; for .ownersAt texts, each behind a length byte. `.more` has no answer: its inodes belong to the next question, so that one walk
 //                over all processes serves them all
 //     answer     u32 the question's number, u8 whether it is the last packet, then items as many as fit
 //
@@ -20,9 +20,13 @@ enum FinderQuestion: Equatable, Sendable {
     case seesAll
     case namespaces(most: UInt32)
     case more([UInt64])
+    /// Addresses as their text.
+    case ownersAt([String])
 
     /// So many inodes fit into a packet.
     static let mostInodes = 3_000
+    /// So many addresses do, each of 40 bytes at most.
+    static let mostAddresses = 600
     /// So many are remembered for the next question.
     static let mostRemembered = 65_536
     /// The longest packet, in bytes: less than any usable send buffer.
@@ -36,6 +40,7 @@ enum FinderQuestion: Equatable, Sendable {
         case .seesAll: 4
         case .namespaces: 5
         case .more: 6
+        case .ownersAt: 7
         }
     }
 
@@ -51,6 +56,8 @@ enum FinderQuestion: Equatable, Sendable {
             packet.put(inodes)
         case .seesAll: break
         case .namespaces(let most): packet.put(most)
+        case .ownersAt(let addresses):
+            for text in addresses.prefix(Self.mostAddresses) { packet.put(text) }
         }
         return packet.bytes
     }
@@ -76,6 +83,7 @@ enum FinderQuestion: Equatable, Sendable {
         case 4: .seesAll
         case 5: packet.take(UInt32.self).map { .namespaces(most: $0) }
         case 6: packet.takeInodes().map { .more($0) }
+        case 7: packet.takeTexts().map { .ownersAt($0) }
         default: nil
         }
     }
@@ -87,6 +95,7 @@ enum FinderItem: Equatable, Sendable {
     case held(UInt64)
     case seesAll(Bool)
     case namespace(ForeignNamespace)
+    case ownerAt(address: String, SocketOwner)
 
     /// The answers to a question, as packets: at least one, which is the last.
     static func packets(_ items: [FinderItem], number: UInt32) -> [[UInt8]] {
@@ -115,12 +124,11 @@ enum FinderItem: Equatable, Sendable {
         case .owner(let inode, let owner):
             packet.put(UInt8(1))
             packet.put(inode)
-            packet.put(UInt32(bitPattern: owner.pid))
-            packet.put(owner.command)
-            packet.put(UInt8(owner.container == nil ? 0 : 1))
-            packet.put(owner.container?.id ?? "")
-            packet.put(owner.container?.name ?? "")
-            packet.put(owner.pair)
+            packet.put(owner)
+        case .ownerAt(let address, let owner):
+            packet.put(UInt8(5))
+            packet.put(address)
+            packet.put(owner)
         case .held(let inode):
             packet.put(UInt8(2))
             packet.put(inode)
@@ -151,7 +159,10 @@ enum FinderItem: Equatable, Sendable {
 
     private static func item(_ packet: inout Packet) -> FinderItem? {
         switch packet.take(UInt8.self) {
-        case 1: owner(&packet)
+        case 1:
+            packet.take(UInt64.self).flatMap { inode in
+                packet.takeOwner().map { .owner(inode: inode, $0) }
+            }
         case 2: packet.take(UInt64.self).map { .held($0) }
         case 3: packet.take(UInt8.self).map { .seesAll($0 == 1) }
         case 4:
@@ -160,20 +171,12 @@ enum FinderItem: Equatable, Sendable {
                     .namespace(ForeignNamespace(name: name, pid: Int32(bitPattern: $0)))
                 }
             }
+        case 5:
+            packet.takeText().flatMap { address in
+                packet.takeOwner().map { .ownerAt(address: address, $0) }
+            }
         default: nil
         }
-    }
-
-    private static func owner(_ packet: inout Packet) -> FinderItem? {
-        guard let inode = packet.take(UInt64.self), let pid = packet.take(UInt32.self),
-            let command = packet.takeText(), let isInContainer = packet.take(UInt8.self),
-            let id = packet.takeText(), let name = packet.takeText(), let pair = packet.takeText()
-        else { return nil }
-        let container = isInContainer == 1 ? Container(id: id, name: name) : nil
-        var owner = SocketOwner(
-            pid: Int32(bitPattern: pid), command: command, container: container)
-        owner.pair = pair
-        return .owner(inode: inode, owner)
     }
 }
 
@@ -204,6 +207,15 @@ private struct Packet {
         bytes += part
     }
 
+    mutating func put(_ owner: SocketOwner) {
+        put(UInt32(bitPattern: owner.pid))
+        put(owner.command)
+        put(UInt8(owner.container == nil ? 0 : 1))
+        put(owner.container?.id ?? "")
+        put(owner.container?.name ?? "")
+        put(owner.pair)
+    }
+
     mutating func put(_ other: Packet) {
         bytes += other.bytes
     }
@@ -227,6 +239,29 @@ private struct Packet {
             inodes.append(inode)
         }
         return inodes
+    }
+
+    mutating func takeOwner() -> SocketOwner? {
+        guard let pid = take(UInt32.self), let command = takeText(),
+            let isInContainer = take(UInt8.self), let id = takeText(), let name = takeText(),
+            let pair = takeText()
+        else { return nil }
+        let container = isInContainer == 1 ? Container(id: id, name: name) : nil
+        var owner = SocketOwner(
+            pid: Int32(bitPattern: pid), command: command, container: container)
+        owner.pair = pair
+        return owner
+    }
+
+    mutating func takeTexts() -> [String]? {
+        var texts: [String] = []
+        while !isAtEnd {
+            guard texts.count < FinderQuestion.mostAddresses, let text = takeText() else {
+                return nil
+            }
+            texts.append(text)
+        }
+        return texts
     }
 
     mutating func takeText() -> String? {

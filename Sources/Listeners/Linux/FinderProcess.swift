@@ -201,6 +201,10 @@ package final class FinderProcess: Sendable {
         case .seesAll: [.seesAll(finder.canSeeAll() ?? false)]
         case .namespaces(let most):
             (finder.namespaces(most: Int(most)) ?? []).map { .namespace($0) }
+        case .ownersAt(let addresses):
+            (finder.owners(at: Set(addresses.compactMap { IPAddress($0) })) ?? [:]).map {
+                .ownerAt(address: $0.key.description, $0.value)
+            }
         }
     }
 }
@@ -213,6 +217,16 @@ extension FinderProcess: ProcessFinder {
             return owners.isEmpty ? nil : owners
         }
         for case .owner(let inode, let owner) in items { owners[inode] = owner }
+        return owners
+    }
+
+    func owners(at addresses: Set<IPAddress>) -> [IPAddress: SocketOwner]? {
+        let texts = addresses.prefix(FinderQuestion.mostAddresses).map(\.description)
+        guard !texts.isEmpty, let items = ask(.ownersAt(texts)) else { return nil }
+        var owners: [IPAddress: SocketOwner] = [:]
+        for case .ownerAt(let text, let owner) in items {
+            if let address = IPAddress(text) { owners[address] = owner }
+        }
         return owners
     }
 

@@ -9,6 +9,7 @@ final class LinuxListeners: ListenerSource {
     private let ring: SocketEventRing?
     private let finder: any ProcessFinder
     private let inspector: SocketInspector
+    private let rules: PublishedSource
     private var last: [SocketRow] = []
     private var hints: Hints?
 
@@ -23,6 +24,7 @@ final class LinuxListeners: ListenerSource {
         self.finder = finder
         inspector = SocketInspector(finder: finder)
         scanner = Scanner(finder: finder)
+        rules = PublishedSource(finder: finder)
     }
 
     /// Asks the kernel to give an account of the sockets of the calling thread's namespace. Call it before the
@@ -55,6 +57,18 @@ final class LinuxListeners: ListenerSource {
     func rows(at now: Instant, reusingTCP: Bool) throws(ScanFailure) -> [SocketRow] {
         last = try scanner.scan(at: now, reusingTCP: reusingTCP)
         return last
+    }
+
+    func published(at now: Instant) -> [Listener]? {
+        looksElsewhere ? rules.refresh(at: now) : nil
+    }
+
+    var publishedState: String { rules.state }
+
+    /// ``publishedState`` as far as it can be told at once, of the calling thread's namespace: empty or `none: ` and why.
+    static func tryRules() -> String {
+        guard case .refused(let why) = RuleReader().nftables() else { return "" }
+        return "none: \(why)"
     }
 
     func inspect(_ row: SocketRow, isServer: Bool, at now: Instant) -> Inspection? {
@@ -90,9 +104,11 @@ final class LinuxListeners: ListenerSource {
 
     func startHints(on loop: Loop, wake: @escaping () -> Void) {
         if hints == nil { hints = Hints(loop: loop, ring: ring, wake: wake) }
+        if looksElsewhere { rules.startHints(on: loop, wake: wake) }
     }
 
     func stopHints() {
+        rules.stopHints()
         hints?.close()
         hints = nil
     }

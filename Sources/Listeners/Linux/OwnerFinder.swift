@@ -8,6 +8,8 @@ internal import TwinportModel
 final class OwnerFinder: ProcessFinder {
     private static let prefix = "socket:["
 
+    private static let mostNetworks = 1_000
+
     private let containers = ContainerFinder()
 
     /// The first process found for each inode.
@@ -22,6 +24,26 @@ final class OwnerFinder: ProcessFinder {
             let owner = describe(pid)
             guard born != nil, Self.birth(of: pid) == born else { continue }
             for inode in sockets { found[inode] = owner }
+        }
+        return found
+    }
+
+    /// The first process in a container of each network that has one of the addresses.
+    func owners(at addresses: Set<IPAddress>) -> [IPAddress: SocketOwner]? {
+        var found: [IPAddress: SocketOwner] = [:]
+        var nets: [String: Set<IPAddress>] = [:]
+        if let own = SystemFiles.link("/proc/thread-self/ns/net") { nets[own] = [] }
+        for pid in SystemFiles.numbers(in: "/proc").sorted() where found.count < addresses.count {
+            guard let net = SystemFiles.link("/proc/\(pid)/ns/net") else { continue }
+            if nets[net] == nil {
+                guard nets.count < Self.mostNetworks else { continue }
+                nets[net] = NetworkFiles.addresses(of: pid).intersection(addresses)
+            }
+            let missing = (nets[net] ?? []).filter { found[$0] == nil }
+            guard !missing.isEmpty else { continue }
+            let owner = describe(pid)
+            guard owner.container != nil else { continue }
+            for address in missing { found[address] = owner }
         }
         return found
     }

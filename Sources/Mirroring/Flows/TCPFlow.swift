@@ -92,11 +92,9 @@ final class TCPFlow: Flow {
         _ = stream.markReady()
     }
 
-    /// Dials the first of `targets` that can be reached, for a stream that the peer opened.
-    func dial(_ targets: [Endpoint], for stream: TunnelStream) {
+    /// Dials by the first of `paths` that leads there, for a stream that the peer opened.
+    func dial(_ paths: [ClientPath], for stream: TunnelStream) {
         self.stream = stream
-        let paths = resources.clients.paths(
-            to: targets, of: info.listener, .tcp, for: info.client, now: resources.loop.now)
         phase = .dialling(paths)
         dialNext()
     }

@@ -53,12 +53,10 @@ final class UDPListenerFlow: Flow {
 
     var state: FlowState { .open }
 
-    /// Makes a socket for the first way to one of `targets` that this machine has, for a stream the peer opened.
-    func dial(_ targets: [Endpoint], for stream: TunnelStream) {
+    /// Makes a socket for the first of `paths` that this machine has, for a stream the peer opened.
+    func dial(_ paths: [ClientPath], for stream: TunnelStream) {
         self.stream = stream
         let now = resources.loop.now
-        let paths = resources.clients.paths(
-            to: targets, of: info.listener, .udp, for: info.client, now: now)
         for path in paths {
             do {
                 socket = try resources.clients.socket(

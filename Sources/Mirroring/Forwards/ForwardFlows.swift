@@ -61,7 +61,11 @@ final class ForwardFlows {
         stream.attach(flow)
         flows.insert(flow)
         switch entry.part.place {
-        case .tcp(let endpoint): flow.dial([endpoint], for: stream)
+        case .tcp(let endpoint):
+            let paths = resources.clients.paths(
+                to: [endpoint], of: info.listener, .tcp, for: info.client,
+                now: resources.loop.now)
+            flow.dial(paths, for: stream)
         case .unix(let path):
             flow.dialUnix(for: stream) { [maker] flow in
                 maker.ask(.dial(path)) { [weak flow] reply in

@@ -324,6 +324,9 @@ final class Advertiser {
         message.sharesPort = listener.traits.sharesPort
         message.placement = offer.placement
         message.obstacle = listener.traits.obstacle?.text ?? ""
+        if session?.peer?.features.contains(.published) == true {
+            message.published = listener.published?.rule ?? ""
+        }
         message.write(to: &writer)
         return .wrote
     }

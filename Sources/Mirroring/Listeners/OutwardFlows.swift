@@ -31,28 +31,39 @@ final class OutwardFlows {
             return stream.refuse(.unknownListener)
         }
         let key = offer.listener.key
-        // The peer's addresses serve the report, the choice of family, and what the listener sees; they are
-        // never dialled.
-        let targets = AddressRules.targets(
-            for: key, clientIsIPv6: message.dialled.address.unmapped.isIPv6)
         let info = FlowInfo(
             id: flows.makeID(), transport: message.transport, direction: direction,
             listener: key.endpoint.unmapped, mirror: message.dialled, client: message.client,
             now: resources.loop.now, traffic: offer.traffic)
+        let paths = paths(to: offer.listener, message)
         switch message.transport {
-        case .tcp: dialTCP(targets, info, stream)
-        case .udp: dialUDP(targets, info, stream)
+        case .tcp: dialTCP(paths, info, stream)
+        case .udp: dialUDP(paths, info, stream)
         }
     }
 
-    private func dialTCP(_ targets: [Endpoint], _ info: FlowInfo, _ stream: TunnelStream) {
+    /// The ways to a listener. The peer's addresses serve the report, the choice of family, and what the listener sees;
+    /// they are never dialled.
+    private func paths(to listener: Listener, _ message: OpenMessage) -> [ClientPath] {
+        let client = message.client
+        if let published = listener.published {
+            return published.path(isPlain: resources.clients.isPlain(client)).map { [$0] } ?? []
+        }
+        let targets = AddressRules.targets(
+            for: listener.key, clientIsIPv6: message.dialled.address.unmapped.isIPv6)
+        return resources.clients.paths(
+            to: targets, of: listener.key.endpoint.unmapped, message.transport, for: client,
+            now: resources.loop.now)
+    }
+
+    private func dialTCP(_ paths: [ClientPath], _ info: FlowInfo, _ stream: TunnelStream) {
         let flow = TCPFlow(resources, info: info, ended: forget)
         stream.attach(flow)
         flows.insert(flow)
-        flow.dial(targets, for: stream)
+        flow.dial(paths, for: stream)
     }
 
-    private func dialUDP(_ targets: [Endpoint], _ info: FlowInfo, _ stream: TunnelStream) {
+    private func dialUDP(_ paths: [ClientPath], _ info: FlowInfo, _ stream: TunnelStream) {
         guard flows.hasRoomForUDP else {
             resources.counters.dialsRefused += 1
             return stream.refuse(.limit)
@@ -60,6 +71,6 @@ final class OutwardFlows {
         let flow = UDPListenerFlow(resources, info: info, ended: forget)
         stream.attach(flow)
         flows.insert(flow)
-        flow.dial(targets, for: stream)
+        flow.dial(paths, for: stream)
     }
 }

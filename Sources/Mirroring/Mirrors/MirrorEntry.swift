@@ -16,11 +16,14 @@ final class MirrorEntry {
         /// `PID/COMMAND`; empty when it is not known.
         let text: String
         let container: Container?
+        /// The rule that publishes it, where no socket listens.
+        let published: String
 
         init(_ message: ListenerMessage) {
             uid = message.uid
             text = message.owner
             container = Container(text: message.container)
+            published = message.published
         }
     }
 

@@ -166,5 +166,7 @@ extension ListenerFacts {
         self.init(
             entry.key.kind.transport ?? .tcp, entry.key.endpoint, uid: entry.owner.uid,
             owner: entry.owner.text, container: entry.owner.container)
+        // Of a published port no process is ever known: its maker stands for one.
+        if process == nil, !entry.owner.published.isEmpty { process = entry.owner.text }
     }
 }

@@ -8,6 +8,8 @@ package enum ClientSource: Hashable, Sendable {
     case loopback
     /// An address of an interface of this machine.
     case own(IPAddress)
+    /// What the kernel chooses, of what is dialled at an address that is not loopback's.
+    case chosen
     /// The client's own. Port 0: the kernel chooses the port.
     case real(Endpoint)
 }
@@ -18,6 +20,17 @@ package struct ClientPath: Hashable, Sendable {
     package var target: Endpoint
     /// As whom.
     package var source: ClientSource
+}
+
+extension Publication {
+    /// How a port that rules publish is dialled. Nobody's own address can be taken: the answers pass the machine's NAT, and
+    /// would leave for the client itself.
+    ///
+    /// - Parameter isPlain: Whether the client may look like a program of this machine.
+    func path(isPlain: Bool) -> ClientPath? {
+        guard let target = isPlain ? near ?? far : far ?? near else { return nil }
+        return ClientPath(target: target, source: target.address.isLoopback ? .loopback : .chosen)
+    }
 }
 
 /// The rules of sources.

@@ -2,18 +2,37 @@ internal import CKernel
 internal import Glibc
 package import Posix
 
-/// A netlink socket: to the kernel's NETLINK_SOCK_DIAG (sock_diag(7)), or to NETLINK_ROUTE (rtnetlink(7)).
+/// A netlink socket: to the kernel's NETLINK_SOCK_DIAG (sock_diag(7)), NETLINK_ROUTE (rtnetlink(7)) or NETLINK_NETFILTER.
 package struct DiagSocket: ~Copyable {
     private let fd: OwnedFD
 
     /// The descriptor, for a poller.
     package var descriptor: Int32 { fd.raw }
 
+    /// What a socket asks about.
+    package enum Subject {
+        case sockets
+        /// Interfaces, addresses and routes.
+        case links
+        /// The rules of nftables.
+        case filters
+    }
+
     /// Opens the socket.
     ///
     /// - Parameter toRoute: Whether it asks about links, not about sockets.
     package init(toRoute: Bool = false) throws(SystemError) {
-        let family = toRoute ? NETLINK_ROUTE : NETLINK_SOCK_DIAG
+        try self.init(about: toRoute ? .links : .sockets)
+    }
+
+    /// Opens the socket.
+    package init(about subject: Subject) throws(SystemError) {
+        let family =
+            switch subject {
+            case .sockets: NETLINK_SOCK_DIAG
+            case .links: NETLINK_ROUTE
+            case .filters: NETLINK_NETFILTER
+            }
         let type = Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
         fd = OwnedFD(
             taking: try retrying("socket netlink") {

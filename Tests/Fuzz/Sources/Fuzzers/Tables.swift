@@ -7,7 +7,7 @@ import TwinportModel
 func fuzzTables(_ input: [UInt8]) {
     guard let kind = input.first else { return }
     let bytes = Array(input.dropFirst())
-    switch kind % 6 {
+    switch kind % 8 {
     case 0: check { () throws(ProcTableError) in try ProcTable.rows(.tcp, in: bytes) }
     case 1:
         check { () throws(ProcTableError) in
@@ -21,6 +21,11 @@ func fuzzTables(_ input: [UInt8]) {
         _ = DiagMessage.end(bytes, count: bytes.count / 2)
         if let rows = DiagMessage.rows(.tcp, bytes) {
             require(rows.count <= bytes.count / 72, "\(rows.count) rows of \(bytes.count) bytes")
+        }
+    case 6: fuzzRules(bytes)
+    case 7:
+        if let info = LegacyTable.Info(bytes[...]) {
+            follow(LegacyTable.ruleset(info, bytes.dropFirst(84), isIPv6: kind & 8 != 0))
         }
     default:
         // From rows to differences, with whatever rows these are.
@@ -45,4 +50,28 @@ func fuzzTables(_ input: [UInt8]) {
         let lines = bytes.count { $0 == 10 }
         require(rows.count < max(1, lines), "\(rows.count) rows of \(lines) lines")
     }
+}
+
+/// nftables' messages: each is read as whatever it may be.
+private func fuzzRules(_ bytes: [UInt8]) {
+    var ruleset = NATRuleset()
+    var raw: [NFTMessage.RawElement] = []
+    _ = NFTMessage.read(bytes[...], .chains) { NFTMessage.note(chain: $1, $0, in: &ruleset) }
+    _ = NFTMessage.read(bytes[...], .rules) { NFTMessage.note(rule: $1, $0, in: &ruleset) }
+    _ = NFTMessage.read(bytes[...], .elements) { NFTMessage.note(elements: $1, in: &raw) }
+    _ = NFTMessage.read(bytes[...], .sets) {
+        guard let head = NFTMessage.head(set: $1, $0) else { return }
+        ruleset.sets[head.id] = NFTMessage.elements(raw, head)
+    }
+    // Chains of rules without a base are entered, too.
+    for (hook, chain) in zip([NATHook.output, .prerouting], ruleset.rules.keys) {
+        ruleset.bases.append(NATRuleset.Base(chain: chain, hook: hook, priority: 0))
+    }
+    follow(ruleset)
+}
+
+private func follow(_ ruleset: NATRuleset) {
+    let machine = PublishedPorts.Machine(addresses: [.loopbackV4, .v4(IPv4Address(10, 0, 0, 1))])
+    let ports = PublishedPorts(NATWalk(ruleset).hits, on: machine)
+    require(ports.found.count <= PublishedPorts.most, "\(ports.found.count) ports")
 }

@@ -1,0 +1,99 @@
+internal import TwinportModel
+
+// Listeners without a socket among those with one. Pure. A socket wins: where one listens at an address, or at a wildcard
+// that has it, the rule is not shown beside it. A socket that only looks like a listener does not win: newer Dockers bind
+// the ports that they publish, and do not listen.
+//
+// A published port belongs to its container, whichever process holds a socket there (dockerd, podman's): where that socket
+// is root's, its listener is shown with the rule's container.
+
+/// Joins what rules publish with what sockets do.
+struct PublishedListeners {
+    private var published: [ListenerKey: Listener] = [:]
+    private var shown: [ListenerKey: Listener] = [:]
+    private var containers: [PortGroup: Container] = [:]
+
+    init() {}
+
+    /// Takes over changes of sockets, and what is published if that is news.
+    ///
+    /// - Parameter sockets: All listeners with a socket, after the changes.
+    /// - Returns: The changes of all listeners.
+    mutating func merge(
+        _ changes: [ListenerChange], _ news: [Listener]?, sockets: [ListenerKey: Listener]
+    ) -> [ListenerChange] {
+        // Ten times a second there is neither.
+        guard news != nil || !(changes.isEmpty || published.isEmpty) else { return changes }
+        let before = containers
+        if let news { replace(news) }
+        let last = shown
+        shown = published.filter { !Self.isServed($0.key, by: sockets) }
+        var result: [ListenerChange] = []
+        var told: Set<ListenerKey> = []
+        for change in changes where shown[change.key] == nil {
+            told.insert(change.key)
+            result.append(passing(change))
+        }
+        for key in last.keys where shown[key] == nil && !told.contains(key) {
+            told.insert(key)
+            result.append(sockets[key].map { .updated(attributed($0)) } ?? .vanished(key))
+        }
+        for (key, listener) in shown where last[key] != listener {
+            told.insert(key)
+            result.append(last[key] == nil ? .appeared(listener) : .updated(listener))
+        }
+        guard before != containers else { return result }
+        for (key, socket) in sockets where !told.contains(key) && shown[key] == nil {
+            let group = PortGroup(of: key)
+            if before[group] != containers[group] { result.append(.updated(attributed(socket))) }
+        }
+        return result
+    }
+
+    private mutating func replace(_ news: [Listener]) {
+        published = Dictionary(news.map { ($0.key, $0) }) { first, _ in first }
+        containers = [:]
+        for listener in news {
+            guard let container = listener.owner?.container else { continue }
+            containers[PortGroup(of: listener.key)] = container
+        }
+    }
+
+    /// Whether a socket takes what comes to an address.
+    private static func isServed(
+        _ key: ListenerKey, by sockets: [ListenerKey: Listener]
+    ) -> Bool {
+        let port = key.endpoint.port
+        func has(_ address: IPAddress, _ isV6Only: Bool) -> Bool {
+            let other = ListenerKey(
+                kind: key.kind, endpoint: Endpoint(address, port), isV6Only: isV6Only)
+            return sockets[other].map { $0.traits.obstacle == nil } ?? false
+        }
+        if has(key.endpoint.address, key.isV6Only) || has(.anyV6, false) { return true }
+        return key.endpoint.address.isIPv6 ? has(.anyV6, true) : has(.anyV4, false)
+    }
+
+    /// A change of a socket's listener, as it is told.
+    private func passing(_ change: ListenerChange) -> ListenerChange {
+        switch change {
+        case .appeared(let listener): .appeared(attributed(listener))
+        case .updated(let listener): .updated(attributed(listener))
+        case .vanished: change
+        }
+    }
+
+    /// The listener of a socket, with the container that its port belongs to; nil where a rule is shown instead.
+    func passing(_ listener: Listener) -> Listener? {
+        shown[listener.key] == nil ? attributed(listener) : nil
+    }
+
+    private func attributed(_ listener: Listener) -> Listener {
+        guard !containers.isEmpty, listener.uid == 0, let owner = listener.owner,
+            owner.container == nil || owner.container == .unknown,
+            let container = containers[PortGroup(of: listener.key)]
+        else { return listener }
+        var listener = listener
+        listener.owner?.container = container
+        return listener
+    }
+}
