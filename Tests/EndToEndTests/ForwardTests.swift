@@ -56,7 +56,7 @@ extension EndToEnd {
                 #expect(sorted.output == "a\nb\n")
                 let many = try lab.sh(
                     .host,
-                    "seq 100001 400000 >seq; for i in 1 2 3 4 5 6 7 8; do "
+                    "cd \(lab.directory) && seq 100001 400000 >seq; for i in 1 2 3 4 5 6 7 8; do "
                         + "(tac seq | socat -t 20 - UNIX-CONNECT:\(here) | cmp - seq || echo WRONG) & "
                         + "done; wait", within: 40)
                 #expect(many.output.isEmpty && many.code == 0, "\(many.output.prefix(500))")
@@ -189,6 +189,22 @@ extension EndToEnd {
                 try wait(lab, "active", of: 4)
                 #expect(owner("\(folder)/own/s.sock")?.uid == 65_534)
                 #expect(owner("\(folder)/target/s.sock") == nil)
+            }
+        }
+
+        @Test func `the opener keeps what it needs, and no more`() throws {
+            try Lab.with { lab in
+                for parent in [lab.helper.pid, lab.agent.pid] {
+                    let all = try Lab.shell("cat /proc/\(parent)/task/*/children")
+                    let status = try all.split(whereSeparator: \.isWhitespace).map {
+                        try String(contentsOfFile: "/proc/\($0)/status", encoding: .utf8)
+                    }.first { $0.contains("twinport-opener") }
+                    let lines = Set(try #require(status).split(separator: "\n").map(String.init))
+                    // CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID.
+                    for line in ["CapEff:\t00000000000000cb", "Seccomp:\t2", "NoNewPrivs:\t1"] {
+                        #expect(lines.contains(line), "\(status ?? "")")
+                    }
+                }
             }
         }
 

@@ -7,8 +7,10 @@ internal import Sockets
 final class SocketMaker {
     typealias Done = (SocketReply) -> Void
 
-    /// How many requests may be with the opener at a time. The others wait here.
+    /// How many requests may be with the opener at a time. The others wait here, some thousand: a peer opens streams
+    /// faster than a path that blocks lets them go.
     private static let mostAsked = 32
+    private static let mostWaiting = 8_192
 
     private let opener: OpenerProcess?
     private var poller: Poller?
@@ -31,6 +33,10 @@ final class SocketMaker {
     func ask(_ request: SocketRequest, _ done: @escaping Done) {
         guard opener != nil else { return done(worker.perform(request)) }
         if hasEnded { return done(Self.gone) }
+        if waiting.count >= Self.mostWaiting, case .dial = request {
+            let code = SystemError.noDescriptor(for: "connect").code
+            return done(SocketReply(code: code, text: "too many wait for the opener"))
+        }
         waiting.append((request, done))
         send()
     }

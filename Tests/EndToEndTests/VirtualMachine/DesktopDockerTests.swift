@@ -4,7 +4,7 @@ import Testing
 extension EndToEndInVM.DockerPage {
     /// Docker's page, typed on the desktop: Debian's client there, the engine in the VM, its socket forwarded by `vm/up`.
     private var docker: String {
-        "DOCKER_HOST=unix://\(desktop.state)/docker.sock \(VirtualMachine.images)/docker/usr/bin/docker"
+        "env DOCKER_HOST=unix://\(desktop.state)/docker.sock \(VirtualMachine.images)/docker/usr/bin/docker"
     }
 
     @Test func `vm up prints the line that makes the desktop's docker use the engine`() throws {
