@@ -93,7 +93,7 @@ package final class Forwarder {
             observer: journal,
             clock: { [unowned loop] in loop.now })
         pace = Self.fullPace(now: loop.now)
-        resources.countFlows = { [unowned flows] in flows.count }
+        resources.countConnections = { [unowned flows] in flows.count - flows.udpCount }
         resources.acceptPauseChanged = { [unowned mirrors] in mirrors.pauseAccepting($0) }
         resources.clients.disguised = { [unowned journal] in journal.clientsDisguised($0, $1) }
         wantClientAddress()
