@@ -76,11 +76,10 @@ final class HostedGuests {
         where !plans.contains(where: { $0.name == guest.settings.name }) {
             remove(guest)
         }
+        vacate(for: plans)
         desktop.share(among: plans.count)
         for plan in plans { update(plan, new) }
-        // Where one guest takes another one's place, that one may have to leave it first.
-        var failed = plans.filter { settle($0, new) != nil }
-        failed = failed.filter { settle($0, new) != nil }
+        for plan in plans { settle(plan, new) }
         sort(by: plans)
         return list.withLock { $0 }.compactMap(\.trouble)
     }
@@ -109,6 +108,19 @@ final class HostedGuests {
         options.log.info("guest removed", metadata: ["guestName": "\(guest.settings.name)"])
     }
 
+    /// Ends guests whose places others are to have: two that change places would wait for each other. Their tunnels
+    /// move anyway, so nothing is lost that would have lasted.
+    private func vacate(for plans: [Settings.Guest]) {
+        for guest in list.withLock({ $0 }) {
+            let isWanted = plans.contains { plan in
+                plan.name != guest.settings.name
+                    && (plan.tunnel == guest.settings.tunnel
+                        || plan.tunnel.excludes(guest.settings.tunnel))
+            }
+            if isWanted { remove(guest) }
+        }
+    }
+
     /// Applies everything but the tunnel: switching off never fails.
     private func update(_ plan: Settings.Guest, _ settings: Settings) {
         guard var guest = guest(named: plan.name), guest.isRunning else { return }
@@ -123,9 +135,7 @@ final class HostedGuests {
 
     /// Starts a guest that is new, or moves the tunnel of one that is there: to another place, or to the key that is in
     /// its file now.
-    ///
-    /// - Returns: Why that cannot be.
-    private func settle(_ plan: Settings.Guest, _ settings: Settings) -> String? {
+    private func settle(_ plan: Settings.Guest, _ settings: Settings) {
         var guest: HostedGuest
         do {
             try checkConfinement(plan)
@@ -141,7 +151,6 @@ final class HostedGuests {
             guest.settings = plan
             guest.trouble = nil
             put(guest)
-            return nil
         } catch {
             let prefix = plan.name.isEmpty ? "" : "guest \(plan.name): "
             // One that never ran is listed for its trouble. Its configuration needs no key.
@@ -151,7 +160,6 @@ final class HostedGuests {
                 self.guest(named: plan.name) ?? HostedGuest(settings: plan, node: Node(idle))
             guest.trouble = "\(prefix)\(error)"
             put(guest)
-            return guest.trouble
         }
     }
 

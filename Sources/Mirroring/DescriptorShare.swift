@@ -13,8 +13,9 @@ package final class DescriptorShare: Sendable {
         self.guests.store(max(1, guests), ordering: .relaxed)
     }
 
-    /// A guest's part of so many.
-    func part(of all: Int64) -> Int64 {
-        max(1, all / Int64(guests.load(ordering: .relaxed)))
+    /// A guest's part of so many; nil: there is one guest only, which may take all.
+    func part(of all: Int64) -> Int64? {
+        let guests = Int64(guests.load(ordering: .relaxed))
+        return guests > 1 ? max(1, all / guests) : nil
     }
 }

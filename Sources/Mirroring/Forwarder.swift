@@ -96,7 +96,7 @@ package final class Forwarder {
         forwards = try Forwards(
             resources, flows, role: role, policy: policy, local: local, opener: opener)
         pace = Self.fullPace(now: loop.now)
-        resources.countFlows = { [unowned flows] in flows.count }
+        resources.countConnections = { [unowned flows] in flows.count - flows.udpCount }
         resources.acceptPauseChanged = { [unowned mirrors, unowned forwards] in
             mirrors.pauseAccepting($0)
             forwards.pauseAccepting($0)

@@ -35,8 +35,8 @@ final class Resources {
     private let firstReserved: Int64
     /// How many of the others this one may take, of several in a process.
     private let share: DescriptorShare?
-    /// How many flows there are.
-    var countFlows: () -> Int = { 0 }
+    /// How many flows of TCP there are: each has a descriptor that ``own`` does not count.
+    var countConnections: () -> Int = { 0 }
 
     var counters = Counters()
     private(set) var isAcceptPaused = false
@@ -63,10 +63,9 @@ final class Resources {
         Int64(descriptor) >= firstReserved || isShareUsedUp
     }
 
-    /// A UDP flow with a socket of its own counts twice: this is a bound, not an account.
     private var isShareUsedUp: Bool {
-        guard let share else { return false }
-        return Int64(own.count + countFlows()) >= share.part(of: firstReserved)
+        guard let part = share?.part(of: firstReserved) else { return false }
+        return Int64(own.count + countConnections()) >= part
     }
 
     /// Stops accepting until there are descriptors again.

@@ -162,6 +162,14 @@ extension EndToEnd {
                     return rows.map(\.name) == ["web", "other"] && rows[1].session == .up
                 }
                 #expect(try lab.port("127.0.0.1:9200", of: "late") == nil)
+                // Two change places.
+                try lab.writeSettings(
+                    ["web": "", "other": "", "late": ""], at: ["other": "late", "late": "db"])
+                try lab.desktop.wait("two guests to have changed places") {
+                    let rows = try lab.desktop.status().guests
+                    return rows.map { $0.guest?.hostname } == ["vm-web", "vm-late", "vm-db"]
+                }
+                try lab.wait("127.0.0.1:9200", of: "other")
                 // A guest that cannot start is listed with the reason, and keeps nobody out.
                 let bad =
                     "  - {name: bad, tunnel: {listen: \"unix:///nowhere/x.sock\", key: /nowhere}}\n"
