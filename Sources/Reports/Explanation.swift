@@ -102,7 +102,8 @@ package enum Explanation {
         }
         if outlook.session == .down {
             if let trouble = outlook.sessionError, TunnelAdvice.isAboutKey(trouble) {
-                return "The tunnel to \(name(outlook.role.peer, outlook.guest)) is down: \(trouble).\n"
+                let end = name(outlook.role.peer, outlook.guest)
+                return "The tunnel to \(end) is down: \(trouble).\n"
                     + "  Fix: \(TunnelAdvice.sameKey)."
             }
             let other = outlook.role == .host ? "twinport-agent" : "\"twinport host\""

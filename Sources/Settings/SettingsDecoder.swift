@@ -46,11 +46,7 @@ enum SettingsDecoder {
             settings.hostToGuest = try hostToGuest(node, settings.hostToGuest)
         }
         if let node = members["forwards"] {
-            if members["guests"] != nil {
-                throw node.fail(
-                    "guests is set as well, and a forward is one guest's: move these to forwards of their guest")
-            }
-            settings.forwards = try ForwardDecoder.forwards(node)
+            settings.forwards = try forwards(node, areOfOne: members["guests"] == nil)
         }
         if let node = members["udp"] { settings.udp = try udp(node, settings.udp) }
         if let node = members["scan"] { settings.scan = try scan(node) }
@@ -64,6 +60,17 @@ enum SettingsDecoder {
             }
         }
         return settings
+    }
+
+    private static func forwards(
+        _ node: NodeReader, areOfOne: Bool
+    ) throws(SettingsError) -> [Forward] {
+        guard areOfOne else {
+            throw node.fail(
+                "guests is set as well, and a forward is one guest's: move these to forwards of "
+                    + "their guest")
+        }
+        return try ForwardDecoder.forwards(node)
     }
 
     /// Why the two exclude each other.

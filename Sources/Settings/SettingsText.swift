@@ -37,8 +37,10 @@ package enum SettingsText {
     ) -> String {
         let (toHost, toGuest) = (guest.guestToHost, guest.hostToGuest)
         let none = hasBase ? "\n  rules: []" : ""
-        let hostRules = toHost.rules.isEmpty ? none : RuleText.lines(toHost.rules, placedBy: "host")
-        let guestRules = toGuest.rules.isEmpty ? none : RuleText.lines(toGuest.rules, placedBy: "guest")
+        let hostRules =
+            toHost.rules.isEmpty ? none : RuleText.lines(toHost.rules, placedBy: "host")
+        let guestRules =
+            toGuest.rules.isEmpty ? none : RuleText.lines(toGuest.rules, placedBy: "guest")
         return """
             guestToHost:
               enabled: \(toHost.isEnabled)\(hostRules)
