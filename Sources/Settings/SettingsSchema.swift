@@ -103,7 +103,10 @@ package enum SettingsSchema {
               "items": { "$ref": "#/$defs/guest" }
             }
           },
-          "not": { "required": ["tunnel", "guests"] },
+          "not": {
+            "required": ["guests"],
+            "anyOf": [{ "required": ["tunnel"] }, { "required": ["forwards"] }]
+          },
           "$defs": {
             "guest": {
               "type": "object", "additionalProperties": false, "required": ["name", "tunnel"],
@@ -123,6 +126,7 @@ package enum SettingsSchema {
                 },
                 "guestToHost": { "$ref": "#/properties/guestToHost" },
                 "hostToGuest": { "$ref": "#/properties/hostToGuest" },
+                "forwards": { "$ref": "#/properties/forwards" },
                 "udp": { "$ref": "#/properties/udp" }
               }
             },

@@ -113,11 +113,24 @@ private func guest(_ more: String = "", name: String = "web-vm", at path: String
         #expect(fileProblem(text).contains("each needs another place"))
     }
 
+    @Test func `a forward is one guest's`() throws {
+        let forward = "{ guest: unix:///a, host: unix:///b, listen: host }"
+        let guests = try settings(
+            "guests:\n\(guest("forwards: [\(forward)]"))\(guest(name: "b", at: "/b"))"
+        ).allGuests
+        #expect(guests.map(\.forwards.count) == [1, 0])
+        let above = "forwards: [\(forward)]\nguests:\n\(guest())"
+        #expect(fileProblem(above).contains("1:11: forwards: guests is set as well"))
+        let read = try settings(SettingsText.text(try settings("forwards: [\(forward)]")))
+        #expect(read.allGuests[0].forwards.count == 1)
+    }
+
     @Test func `a key of two guests is a warning`() throws {
         let text = """
             guests:
               - { name: a, tunnel: { listen: "unix:///a", key: /k } }
               - { name: b, tunnel: { listen: "unix:///b", key: /k } }
+            hostNetworking: { enabled: true }
             """
         let lines = SettingsWarnings.lines(try settings(text), file: "s", addresses: [])
         #expect(lines.count == 1 && lines[0].contains("guests: a, b have the same tunnel.key"))
@@ -125,10 +138,12 @@ private func guest(_ more: String = "", name: String = "web-vm", at path: String
 
     @Test func `a rule that can do nothing is told once, and where`() throws {
         let rule = "rules: [{ match: { address: 224.0.0.1 }, ignore: true }]"
-        let text = "guestToHost: { \(rule) }\nguests:\n\(guest())\(guest(name: "b", at: "/b"))"
+        let on = "hostNetworking: { enabled: true }\n"
+        let text =
+            "guestToHost: { \(rule) }\nguests:\n\(guest())\(guest(name: "b", at: "/b"))\(on)"
         let lines = SettingsWarnings.lines(try settings(text), file: "s", addresses: [])
         #expect(lines.count == 1 && lines[0].hasPrefix("s:1: warning: guestToHost.rules[0]."))
-        let own = "guests:\n\(guest("guestToHost: { \(rule) }"))"
+        let own = "guests:\n\(guest("guestToHost: { \(rule) }"))\(on)"
         let other = SettingsWarnings.lines(try settings(own), file: "s", addresses: [])
         #expect(other.count == 1)
         #expect(other[0].hasPrefix("s:2: warning: guests[web-vm].guestToHost.rules[0]."))

@@ -117,6 +117,35 @@ extension EndToEnd {
             }
         }
 
+        @Test func `each guest has forwards of its own, which go with it`() throws {
+            try GuestLab.with(["web", "db"]) { lab in
+                let inside = { (name: String) in "\(lab.desktop.directory)/\(name)-inside" }
+                let outside = { (name: String) in "\(lab.desktop.directory)/\(name)-outside" }
+                let forwards = { (name: String) in
+                    "forwards: [{guest: 'unix://\(inside(name))', host: 'unix://\(outside(name))', listen: host}]"
+                }
+                try lab.writeSettings(["web": forwards("web"), "db": forwards("db")])
+                try lab.startAll()
+                func answers(_ name: String) throws -> Bool {
+                    try lab.desktop.sh(
+                        .host, "socat -t 5 - UNIX-CONNECT:\(outside(name)) </dev/null"
+                    ).output.contains("from \(name)")
+                }
+                for name in ["web", "db"] {
+                    let place = "UNIX-LISTEN:\(inside(name)),fork"
+                    _ = try lab[name].start("exec socat \(place) SYSTEM:'echo from \(name)'")
+                }
+                for name in ["web", "db"] {
+                    try lab.desktop.wait("\(name)'s service") { try answers(name) }
+                }
+                try lab.writeSettings(["db": forwards("db")])
+                try lab.desktop.wait("the socket of the guest that is gone to go") {
+                    !FileManager.default.fileExists(atPath: outside("web"))
+                }
+                #expect(try answers("db"))
+            }
+        }
+
         @Test func `a container's wildcard of one guest leaves another one's address free`() throws
         {
             try GuestLab.with(["web", "db"]) { lab in
