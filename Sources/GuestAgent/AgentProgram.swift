@@ -79,9 +79,6 @@ package struct AgentOptions: Sendable {
 
 /// The guest's program.
 package enum AgentProgram {
-    private static let trustRemedy =
-        "; if that is the helper's user, start the agent with --host-user and that number"
-
     /// Runs until SIGTERM or SIGINT.
     ///
     /// - Throws: `NodeError`, `SystemError` when the kernel refuses a loop.
@@ -135,6 +132,8 @@ extension NodeConfiguration {
             program: options.version, log: options.log)
         hints = options.hints
         trustedUsers = options.hostUsers
+        trustRemedy =
+            "; if that is the helper's user, start the agent with --host-user and that number"
         finder = options.finder
         opener = options.opener
         policy.forwardAllowance = options.forwards

@@ -14,7 +14,7 @@ package struct Moment: Sendable {
     /// Of listeners.
     package var portRates = RateMeter<ListenerKey>()
     /// Of flows, by their numbers.
-    package var flowRates = RateMeter<UInt64>()
+    package var flowRates = RateMeter<FlowKey>()
 
     /// Nothing was said yet.
     package init() {}

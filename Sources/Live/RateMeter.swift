@@ -86,6 +86,8 @@ package struct ListenerKey: Hashable, Sendable {
     let kind: SocketKind
     let listener: Endpoint
     let guest: String
+    /// A forward's number: places of Unix sockets are no endpoints.
+    let forward: Int?
 
     /// The key of a row.
     package init(_ port: PortSnapshot) {
@@ -93,6 +95,7 @@ package struct ListenerKey: Hashable, Sendable {
         kind = port.kind
         listener = port.listener
         guest = port.guest
+        forward = port.forward?.place.number
     }
 }
 
@@ -105,11 +108,23 @@ extension [PortSnapshot] {
     }
 }
 
+/// What tells one flow from all others.
+package struct FlowKey: Hashable, Sendable {
+    let guest: String
+    let id: UInt64
+
+    /// The key of a row.
+    package init(_ flow: FlowSnapshot) {
+        guest = flow.guest
+        id = flow.id
+    }
+}
+
 extension [FlowSnapshot] {
     /// What each carried.
-    package var counts: [UInt64: ByteCount] {
-        [UInt64: ByteCount](
-            map { ($0.id, ByteCount($0.bytesIn, $0.bytesOut)) },
+    package var counts: [FlowKey: ByteCount] {
+        [FlowKey: ByteCount](
+            map { (FlowKey($0), ByteCount($0.bytesIn, $0.bytesOut)) },
             uniquingKeysWith: { first, _ in first })
     }
 }

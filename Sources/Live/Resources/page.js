@@ -69,7 +69,12 @@ const kinds = {
 const isMirrored = port => port.state === "active" || port.state === "covered";
 const number = port => Number(port.listener.slice(port.listener.lastIndexOf(":") + 1));
 const title = port => `${port.protocol} ${port.listener}`;
-const machine = port => port.direction === "guest-to-host" ? "guest" : "host";
+// Of several guests by name; the host's listeners are listed for each of them.
+const machine = port => {
+  const guest = port.guestName ? `guest ${port.guestName}` : "guest";
+  return port.direction === "guest-to-host" ? `in the ${guest}`.replace("the guest ", "guest ")
+    : port.guestName ? `on the host, for ${port.guestName}` : "on the host";
+};
 
 function spark() {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -123,7 +128,7 @@ function setCell(node, text) {
 function show(row) {
   const { port } = row, parts = row.parts;
   setText(parts.button, title(port));
-  setText(parts.side, `in the ${machine(port)}`.replace("in the host", "on the host"));
+  setText(parts.side, machine(port));
   setText(parts.word, port.state);
   parts.word.className = `state ${kinds[port.state] || ""}`;
   setText(parts.why, port.reason || "");

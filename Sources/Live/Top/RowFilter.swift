@@ -25,9 +25,9 @@ struct RowFilter {
     func matches(_ port: PortSnapshot) -> Bool {
         if let conditions { return conditions.matches(port) }
         return matches([
-            port.kind.name, port.listener.description, port.state.name, port.owner,
+            port.kind.name, port.listenerText, port.state.name, port.owner, port.guest,
             port.container?.label ?? "", port.reason.text, port.direction.rawValue,
-            port.mirrors.map(\.description).joined(separator: " "),
+            port.mirrorText,
         ])
     }
 
@@ -35,8 +35,8 @@ struct RowFilter {
     func matches(_ flow: FlowSnapshot, _ listeners: Set<Endpoint>) -> Bool {
         if conditions != nil { return listeners.contains(flow.listener) }
         return matches([
-            flow.transport.name, flow.listener.description, flow.mirror.description,
-            flow.client.description, flow.state.rawValue, flow.direction.rawValue,
+            flow.protocolName, flow.listenerText, flow.mirrorText, flow.guest,
+            flow.clientText, flow.state.rawValue, flow.direction.rawValue,
         ])
     }
 

@@ -38,10 +38,10 @@ package enum TopOrder: String, CaseIterable, Sendable {
         return order.sorted(ports)
     }
 
-    func sorted(_ flows: [FlowSnapshot], _ rates: RateMeter<UInt64>) -> [FlowSnapshot] {
+    func sorted(_ flows: [FlowSnapshot], _ rates: RateMeter<FlowKey>) -> [FlowSnapshot] {
         func key(_ flow: FlowSnapshot) -> (Double, UInt64) {
             switch self {
-            case .rate: (-rates[flow.id].sum, flow.id)
+            case .rate: (-rates[FlowKey(flow)].sum, flow.id)
             case .port: (Double(flow.listener.port), flow.id)
             case .traffic: (-Double(flow.bytesIn &+ flow.bytesOut), flow.id)
             case .state: (Double(flow.idleSeconds), flow.id)

@@ -21,7 +21,7 @@ enum TopRows {
     }
 
     private static let portColumns = [
-        ScreenColumn(title: "ON", least: 5, most: 5, rank: 6),
+        ScreenColumn(title: "ON", least: 5, most: 16, rank: 6),
         ScreenColumn(title: "PROTO", least: 5, most: 9, rank: 8),
         ScreenColumn(
             title: "LISTENER", least: 15, most: 47, rank: nil, isCutInTheMiddle: true),
@@ -37,6 +37,14 @@ enum TopRows {
         ScreenColumn(title: "WHY", least: 12, most: 60, rank: 3),
     ]
 
+    /// Where a listener is. Of several guests by name; the host's are listed for each of them.
+    static func machine(_ port: PortSnapshot) -> String {
+        if port.direction == .hostToGuest {
+            return port.guest.isEmpty ? "host" : "host→\(port.guest)"
+        }
+        return port.guest.isEmpty ? "guest" : port.guest
+    }
+
     /// The table of listeners.
     static func table(_ ports: [PortSnapshot], _ moment: Moment) -> ScreenTable {
         ScreenTable(
@@ -44,9 +52,9 @@ enum TopRows {
             rows: ports.map { port in
                 let rate = moment.portRates[ListenerKey(port)]
                 return [
-                    ScreenCell(port.direction == .guestToHost ? "guest" : "host"),
-                    ScreenCell(port.kind.name), ScreenCell(port.listener.description),
-                    ScreenCell(port.mirrors.map(\.description).joined(separator: ",")),
+                    ScreenCell(machine(port)),
+                    ScreenCell(port.kind.name), ScreenCell(port.listenerText),
+                    ScreenCell(port.mirrorText),
                     ScreenCell(port.state.name, style(of: port.state)),
                     ScreenCell("\(port.flows)"), speed(rate.bytesIn), speed(rate.bytesOut),
                     ScreenCell(Quantity.bytes(port.bytesIn)),
@@ -76,11 +84,11 @@ enum TopRows {
         ScreenTable(
             columns: flowColumns,
             rows: flows.map { flow in
-                let rate = moment.flowRates[flow.id]
+                let rate = moment.flowRates[FlowKey(flow)]
                 return [
-                    ScreenCell("\(flow.id)"), ScreenCell(flow.transport.name),
-                    ScreenCell(flow.client.description), ScreenCell(flow.mirror.description),
-                    ScreenCell(flow.listener.description), ScreenCell(flow.state.rawValue),
+                    ScreenCell("\(flow.id)"), ScreenCell(flow.protocolName),
+                    ScreenCell(flow.clientText), ScreenCell(flow.mirrorText),
+                    ScreenCell(flow.listenerText), ScreenCell(flow.state.rawValue),
                     speed(rate.bytesIn), speed(rate.bytesOut),
                     ScreenCell(Quantity.bytes(flow.bytesIn)),
                     ScreenCell(Quantity.bytes(flow.bytesOut)),

@@ -31,10 +31,8 @@ enum TopText {
 
     /// What a row's columns may have no room for.
     static func detail(_ port: PortSnapshot) -> String {
-        var parts = ["\(port.kind.name) \(port.listener)"]
-        if !port.mirrors.isEmpty {
-            parts[0] += " → " + port.mirrors.map(\.description).joined(separator: ",")
-        }
+        var parts = ["\(port.kind.name) \(port.listenerText)"]
+        if !port.mirrorText.isEmpty { parts[0] += " → " + port.mirrorText }
         if !port.owner.isEmpty { parts.append(port.owner) }
         if let container = port.container { parts.append("container \(container.label)") }
         if port.reason != .none { parts.append(port.reason.text) }
