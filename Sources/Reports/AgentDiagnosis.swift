@@ -48,6 +48,7 @@ extension Diagnosis {
             Self.tunnel(status), Self.key(status), Self.versions(status, facts.version),
             Self.hints(status), Self.processes(status), Self.sockets(status),
             Self.rules(status), Self.clients(status), Self.conflicts(same), Self.unmirrored(same),
+            Self.forwards(same),
             Self.loops(same),
         ])
     }

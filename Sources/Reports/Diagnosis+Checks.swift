@@ -214,8 +214,32 @@ extension Diagnosis {
         let found = facts.ports.filter { $0.state == .conflict && $0.reason != .loop }
         guard let first = found.first else { return Finding("conflicts", .ok, "none") }
         return Finding(
-            "conflicts", .problem, list(found),
-            fix: "\(facts.program) explain \(first.listener.port)/\(first.kind.name)")
+            "conflicts", .problem, list(found), fix: question(about: first, facts))
+    }
+
+    /// Forwards whose service is not there wait, as programs would on one machine.
+    static func forwards(_ facts: DoctorFacts) -> Finding {
+        guard facts.status != nil else { return Finding("forwards", .note, needsHelper) }
+        let all = facts.ports.filter { $0.forward != nil }
+        let refused = all.filter { [.denied, .limit, .unsupported].contains($0.state) }
+        if let first = refused.first {
+            return Finding("forwards", .problem, list(refused), fix: question(about: first, facts))
+        }
+        let waiting = all.filter { $0.state == .unavailable }
+        guard let first = waiting.first else {
+            return Finding("forwards", .ok, all.isEmpty ? "none" : "\(all.count), and none waits")
+        }
+        return Finding(
+            "forwards", .note, "waiting for their services: \(list(waiting))",
+            fix: question(about: first, facts))
+    }
+
+    /// What to ask about a row.
+    private static func question(about port: PortSnapshot, _ facts: DoctorFacts) -> String {
+        let ends = port.forward.map { [$0.service, $0.socket] } ?? []
+        // The other machine's end may have no name here.
+        let end = ends.first { !$0.hasPrefix("(") }
+        return "\(facts.program) explain \(end ?? "\(port.listener.port)/\(port.kind.name)")"
     }
 
     /// Listeners without a mirror for another reason than a local one or a setting.
@@ -223,13 +247,14 @@ extension Diagnosis {
         let name = "other listeners"
         guard facts.status != nil else { return Finding(name, .note, needsHelper) }
         let failed = facts.ports.filter { port in
+            if port.forward != nil { return false }
             if case .needsPrivilege = port.reason { return port.direction == .hostToGuest }
             return [.denied, .limit, .unavailable].contains(port.state)
         }
         if let first = failed.first {
             return Finding(
                 name, .problem, "without a mirror: \(list(failed))",
-                fix: "\(facts.program) explain \(first.listener.port)/\(first.kind.name)")
+                fix: question(about: first, facts))
         }
         let offered = facts.ports.filter {
             $0.direction == .guestToHost && $0.kind.transport != nil
@@ -237,7 +262,7 @@ extension Diagnosis {
         if let first = offered.first, offered.allSatisfy(isLeftOut) {
             return Finding(
                 name, .note, "the settings leave out all of the guest's: \(list(offered))",
-                fix: "\(facts.program) explain \(first.listener.port)/\(first.kind.name)")
+                fix: question(about: first, facts))
         }
         let waiting = facts.ports.filter {
             if case .needsOwner = $0.reason { true } else { false }

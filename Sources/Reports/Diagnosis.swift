@@ -108,7 +108,8 @@ package struct Diagnosis: Codable, Equatable, Sendable {
         findings += [Self.versions(facts)] + Self.hints(facts) + Self.owners(facts)
         findings += [
             Self.lowPorts(facts), Self.descriptors(facts), Self.conflicts(facts),
-            Self.unmirrored(facts), Self.loops(facts),
+            Self.unmirrored(facts), Self.forwards(facts),
+            Self.loops(facts),
         ]
         self.init(findings)
     }

@@ -126,7 +126,7 @@ package enum Explanation {
             "\(what) \(row.listener) "
             + "\(place(row.direction.listenerRole, row.guest))\(owner) \(block.verdict)"
         if !row.published.isEmpty {
-            block.also.append("No socket listens there. The rule \(row.published).")
+            block.also.append("No socket listens there; a rule publishes it: \(row.published).")
         }
         if let clients = outlook.clients.flatMap({ ClientAdvice.text(row, $0) }) {
             block.also.append(clients)

@@ -22,7 +22,8 @@ enum ForwardExplanation {
     static func block(_ row: PortSnapshot, _ outlook: Outlook) -> ExplanationBlock {
         guard let forward = row.forward else { return ExplanationBlock("") }
         let (service, socket) = ends(row)
-        let name = forward.text.prefix(1).uppercased() + forward.text.dropFirst()
+        let whose = row.guest.isEmpty ? "" : " of guest \(row.guest)"
+        let name = forward.text.prefix(1).uppercased() + forward.text.dropFirst() + whose
         var block = verdict(row, service, socket)
         block.verdict = "\(name) joins \(socket) with the service at \(service): \(block.verdict)"
         return block
@@ -50,18 +51,22 @@ enum ForwardExplanation {
             return ExplanationBlock(
                 "it waits, and nothing is at \(socket) meanwhile.",
                 why: why.isEmpty ? "the service is not there." : why,
-                fix: "start the service; the socket appears within a second.")
+                fix:
+                    "start the service, or mend its place in the settings; the socket appears within a "
+                    + "second.")
         case .conflict:
             return ExplanationBlock(
                 "the socket cannot be made.", why: why,
-                fix: "end the program that listens there, or name another place in the settings; "
-                    + "it is tried again every two seconds.")
+                fix:
+                    "free the place (end what listens there, delete a file that lies there), or name "
+                    + "another one in the settings; it is tried again every two seconds.")
         case .denied:
             return ExplanationBlock(
                 "it is not permitted.", why: why,
                 fix:
-                    "docs/behaviour.md, \"Forwards\", says which folders are safe, and what --forwards of the "
-                    + "agent does.")
+                    "what is missing stands there: a folder that only its users can change, a right "
+                    + "(ports below 1024, another user's uid), or the agent's --forwards; see "
+                    + "twinport-settings(5), FORWARDS.")
         case .disabled: return ExplanationBlock("it is switched off.", why: why)
         default: return ExplanationBlock("it does not work.", why: why)
         }

@@ -100,12 +100,10 @@ package enum MetricsText {
                     listeners.add(
                         "\(count)", ["direction": labels, "state": state.name], guest: guest)
                 }
-                for transport in TransportProtocol.allCases {
-                    let count = ports.filter { $0.kind.transport == transport }
-                        .reduce(0) { $0 + $1.flows }
+                for kind in [SocketKind.tcp, .udp, .unix] {
+                    let count = ports.filter { $0.kind == kind }.reduce(0) { $0 + $1.flows }
                     flows.add(
-                        "\(count)", ["direction": labels, "protocol": transport.name],
-                        guest: guest)
+                        "\(count)", ["direction": labels, "protocol": kind.name], guest: guest)
                 }
             }
         }

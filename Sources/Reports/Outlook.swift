@@ -2,6 +2,8 @@ package import TwinportModel
 
 /// What holds for all ports of a program at once. `explain` ends with it, and `ports` says it when there are none.
 package struct Outlook: Equatable, Sendable {
+    /// The address that the guest has for itself.
+    package var address: String?
     /// The machine of the program that reports.
     package var role: Role
     /// The guest that it is about, of several.
@@ -62,6 +64,7 @@ package struct Outlook: Equatable, Sendable {
             // One guest that is switched off is said by its listeners.
             outlook.isEnabled = status.enabled
             outlook.guest = row.name
+            outlook.address = row.address
             outlook.lines = SettingsLines(lines, guest: row.name)
             return outlook
         }

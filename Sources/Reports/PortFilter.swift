@@ -90,7 +90,9 @@ package struct PortFilter: Equatable, Sendable {
     private static func holds(_ condition: Condition, _ port: PortSnapshot) -> Bool {
         switch condition {
         case .state(let state): return port.state == state
-        case .ports(let range): return range.contains(port.listener.port)
+        case .ports(let range):
+            let socket = port.forward.flatMap { Endpoint($0.socket) }?.port
+            return range.contains(port.listener.port) || socket.map(range.contains) == true
         case .kind(let kind): return port.kind == kind
         case .direction(let direction): return port.direction == direction
         case .guest(let glob): return glob.matches(port.guest)

@@ -5,17 +5,19 @@ enum RuleAdvice {
     /// Which rule decides about it, where the reason is not that rule; nil: none does.
     static func deciding(_ row: PortSnapshot, _ rule: MirrorRule? = nil) -> String? {
         guard let place = row.rule, row.state != .ignored else { return nil }
-        let words = rule.map(words) ?? []
+        let words = rule.map { Self.words($0, row.direction) } ?? []
         return "\(capitalised(place.text)) of \(row.direction.rulesKey) decides about it"
             + (words.isEmpty ? "." : ": \(words.joined(separator: "; ")).")
     }
 
     /// What a rule says, and what that does.
-    private static func words(_ rule: MirrorRule) -> [String] {
+    private static func words(_ rule: MirrorRule, _ direction: Direction) -> [String] {
         var words: [String] = []
         if rule.isIgnored == false { words.append("ignore: false (no list leaves it out)") }
         if let bind = rule.bind { words.append("bind: \(bind.text)") }
-        if let target = rule.target { words.append("host: \(target.text)") }
+        if let target = rule.target {
+            words.append("\(direction == .guestToHost ? "host" : "guest"): \(target.text)")
+        }
         if rule.takesNextPort {
             words.append(
                 "onConflict: next (where its port is taken, the mirror takes the next free one)")
@@ -42,6 +44,10 @@ enum RuleAdvice {
         }
         guard row.listener.address.isWildcard, row.mirrors.allSatisfy({ $0.address.isLoopback })
         else { return nil }
+        if let address = outlook.address, rule?.bind == nil {
+            return
+                "It is at \(address) because that is the guest's address; a rule with bind or host would put it elsewhere."
+        }
         if case .word(let bind)? = rule?.bind { return onLoopback("the rule's bind", bind) }
         return outlook.bind.flatMap { onLoopback("guestToHost.bind", $0) }
     }

@@ -47,7 +47,7 @@ package enum PortsTable {
     }
 
     /// The reason, the rule that decided, unless the reason is that rule, and the guest's that publishes the port.
-    private static func why(_ port: PortSnapshot) -> String {
+    package static func why(_ port: PortSnapshot) -> String {
         let rule = port.state == .ignored ? nil : port.rule?.text
         let published = port.published.isEmpty ? nil : "published by \(port.published)"
         return [port.reason.text, port.forward?.text ?? rule, published].compactMap { $0 }

@@ -4,7 +4,8 @@ internal import TwinportModel
 enum ForwardDecoder {
     /// The most forwards: each is looked at four times a second.
     static let most = 64
-    private static let places = "unix:///run/docker.sock or tcp/127.0.0.1:9229"
+    private static let places =
+        "unix:///PATH, as unix:///run/docker.sock, or tcp/ADDRESS:PORT, as tcp/127.0.0.1:9229"
 
     static func forwards(_ node: NodeReader) throws(SettingsError) -> [Forward] {
         let items = try node.list()

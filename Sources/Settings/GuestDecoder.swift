@@ -5,8 +5,8 @@ enum GuestDecoder {
     /// The most guests: each has a thread of its own, and its share of the helper's descriptors.
     static let most = 64
     private static let nameRule =
-        "a name of a-z, 0-9 and hyphens, 63 characters at most, as web-vm: it is also its name in "
-        + "/etc/hosts"
+        "a name of a-z, 0-9 and hyphens, 63 characters at most, as web-vm, and not localhost: it is also "
+        + "its name in /etc/hosts"
 
     /// How the keys are read that a guest has in common with the whole file.
     struct Sections {
@@ -91,6 +91,14 @@ enum GuestDecoder {
         }
     }
 
+    /// Where forwards of both listen on the host: programs there would reach now this guest, now that.
+    private static func sharedPlace(_ one: Settings.Guest, _ other: Settings.Guest) -> String? {
+        func places(_ guest: Settings.Guest) -> [String] {
+            guest.forwards.filter { $0.listener == .host }.map(\.host.text)
+        }
+        return places(one).first(where: places(other).contains)
+    }
+
     /// What no two guests can have.
     private static func check(
         _ guest: Settings.Guest, _ node: NodeReader, against others: [Settings.Guest]
@@ -104,6 +112,11 @@ enum GuestDecoder {
                     "guest \(guest.name) has its tunnel at \(guest.tunnel.uri), where guest "
                         + "\(other.name) has its own (\(other.tunnel.uri)); each needs another place: "
                         + "another path, or another port")
+            }
+            if let place = sharedPlace(guest, other) {
+                throw node.fail(
+                    "guest \(guest.name) has a forward that listens at \(place) on the host, and so has guest "
+                        + "\(other.name); each needs another place")
             }
             if let address = guest.address, other.address == address {
                 throw node.fail(

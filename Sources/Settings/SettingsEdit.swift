@@ -190,7 +190,7 @@ package enum SettingsEdit {
     private static let guestsTemplate = """
 
         # Several VMs: a name and a tunnel for each, in place of "tunnel" above. What a guest does not say, the sections
-        # above do. With an address of its own no port of it is in another one's way ("twinport hosts").
+        # above do, but forwards are each guest's own. With an address of its own no port of it is in another one's way ("twinport hosts").
         #guests:
         #  - name: web-vm
         #    tunnel: { listen: "unix:///run/twinport/web-vm.sock", key: /etc/twinport/web-vm.key }

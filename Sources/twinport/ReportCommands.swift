@@ -47,7 +47,9 @@ struct ExplainCommand: ParsableCommand {
             Exit codes beside the usual ones: 0 a listener on the port is mirrored, 4 none is.
             """)
 
-    @Argument(help: "The port, as 80, 80/tcp, 53/udp, :80 or 127.0.0.1:80.") var port: String
+    @Argument(
+        help: "The port, as 80, 80/tcp, 53/udp, :80 or 127.0.0.1:80, or a forward's unix:///PATH.")
+    var port: String
     @OptionGroup var control: ControlOption
     @OptionGroup var guest: GuestOption
     @Flag(help: "Print JSON.") var json = false

@@ -153,7 +153,7 @@ extension EndToEnd {
                     .host, sh: "exec socat UNIX-LISTEN:\(here),fork EXEC:cat")
                 _ = try lab.start(.guest, sh: "exec socat -t 20 UNIX-LISTEN:\(there),fork EXEC:cat")
                 try wait(lab, "conflict", "a program listens there")
-                #expect(try lab.explain(here).contains("end the program"))
+                #expect(try lab.explain(here).contains("free the place"))
                 holder.signal(SIGKILL)
                 try wait(lab, "active")
                 #expect(try lab.sh(.host, echo).output == "hello\n")

@@ -32,7 +32,7 @@ import TwinportModel
         #expect(
             checks == [
                 "agent", "tunnel", "key", "versions", "hints", "processes", "sock_diag", "rules",
-                "clients", "conflicts", "other listeners", "loops",
+                "clients", "conflicts", "other listeners", "forwards", "loops",
             ])
     }
 

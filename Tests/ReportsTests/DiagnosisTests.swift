@@ -41,7 +41,7 @@ import TwinportModel
         let diagnosis = Diagnosis(good)
         #expect(diagnosis.healthy)
         #expect(diagnosis.lines.allSatisfy { $0.hasPrefix("✔ ") }, "\(diagnosis.lines)")
-        #expect(diagnosis.lines.count == 14)
+        #expect(diagnosis.lines.count == 15)
     }
 
     private func expect(

@@ -46,7 +46,8 @@ private func problem(_ forwards: String...) -> String { fileProblem(text(forward
                 "forwards[0].listen: expected host or guest"))
         #expect(
             problem("{ guest: /run/a, host: unix:///b, listen: host }").contains(
-                "forwards[0].guest: expected unix:///run/docker.sock or tcp/127.0.0.1:9229"))
+                "forwards[0].guest: expected unix:///PATH, as unix:///run/docker.sock, or tcp/ADDRESS:PORT"
+            ))
         #expect(
             problem("{ guest: unix:///a, host: tcp/127.0.0.1:1, listen: host, mode: 0600 }")
                 .contains(

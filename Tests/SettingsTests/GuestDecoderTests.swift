@@ -119,6 +119,11 @@ private func guest(_ more: String = "", name: String = "web-vm", at path: String
             "guests:\n\(guest("forwards: [\(forward)]"))\(guest(name: "b", at: "/b"))"
         ).allGuests
         #expect(guests.map(\.forwards.count) == [1, 0])
+        let one = "forwards: [\(forward)]"
+        let both = "guests:\n\(guest(one))\(guest(one, name: "b", at: "/b"))"
+        #expect(
+            fileProblem(both).contains(
+                "listens at unix:///b on the host, and so has guest web-vm"))
         let above = "forwards: [\(forward)]\nguests:\n\(guest())"
         #expect(fileProblem(above).contains("1:11: forwards: guests is set as well"))
         let read = try settings(SettingsText.text(try settings("forwards: [\(forward)]")))

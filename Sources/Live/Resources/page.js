@@ -67,7 +67,11 @@ const kinds = {
   active: "good", conflict: "bad", denied: "bad", limit: "bad", pending: "wait", unavailable: "wait",
 };
 const isMirrored = port => port.state === "active" || port.state === "covered";
-const number = port => Number(port.listener.slice(port.listener.lastIndexOf(":") + 1));
+// A forward's end may be a path, which has no port: those stand at the end.
+const number = port => {
+  const found = Number(port.listener.slice(port.listener.lastIndexOf(":") + 1));
+  return Number.isNaN(found) ? 65536 : found;
+};
 const title = port => `${port.protocol} ${port.listener}`;
 // Of several guests by name; the host's listeners are listed for each of them.
 const machine = port => {
@@ -314,7 +318,9 @@ function showSums(news) {
   setText(session, `tunnel ${status.session}`);
   session.className = `state ${status.session === "up" ? "good" : "bad"}`;
   const since = status.sessionSeconds === null ? "" : `, ${duration(status.sessionSeconds)}`;
-  setText(byID("guest"), status.guest
+  const up = status.guests.filter(guest => guest.session === "up").length;
+  const several = `${up} of ${status.guests.length} guests connected`;
+  setText(byID("guest"), status.guests.length > 0 ? several : status.guest
     ? `${status.guest.hostname}, ${status.guest.os} ${status.guest.kernel}${since}` : status.sessionError || "");
   const all = Object.values(status.states).reduce((sum, count) => sum + count, 0);
   setText(byID("listeners-sum"), String(all));

@@ -26,7 +26,7 @@ struct RowFilter {
         if let conditions { return conditions.matches(port) }
         return matches([
             port.kind.name, port.listenerText, port.state.name, port.owner, port.guest,
-            port.container?.label ?? "", port.reason.text, port.direction.rawValue,
+            port.container?.label ?? "", PortsTable.why(port), port.direction.rawValue,
             port.mirrorText,
         ])
     }

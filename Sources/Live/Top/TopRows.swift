@@ -59,7 +59,7 @@ enum TopRows {
                     ScreenCell("\(port.flows)"), speed(rate.bytesIn), speed(rate.bytesOut),
                     ScreenCell(Quantity.bytes(port.bytesIn)),
                     ScreenCell(Quantity.bytes(port.bytesOut)), ScreenCell(port.owner),
-                    ScreenCell(port.container?.label ?? ""), ScreenCell(port.reason.text),
+                    ScreenCell(port.container?.label ?? ""), ScreenCell(PortsTable.why(port)),
                 ]
             })
     }

@@ -7,11 +7,13 @@ enum TopText {
     static func tunnel(_ status: StatusReport) -> String {
         let since = status.sessionSeconds.map { " \(Quantity.time($0))" } ?? ""
         let trouble = status.sessionError.map { ": \($0)" } ?? ""
+        let up = status.guests.count { $0.session == .up }
+        let several = status.guests.isEmpty ? "" : ", \(up) of \(status.guests.count) guests"
         let guest =
             status.guest.map {
                 ", guest \($0.hostname), \($0.os) \($0.kernel), agent \($0.agentVersion)"
             } ?? ""
-        return "\(since)\(trouble)\(guest) (\(status.tunnel))"
+        return "\(since)\(several)\(trouble)\(guest) (\(status.tunnel))"
     }
 
     /// How many listeners are in which state, and how many flows there are.
@@ -35,7 +37,8 @@ enum TopText {
         if !port.mirrorText.isEmpty { parts[0] += " → " + port.mirrorText }
         if !port.owner.isEmpty { parts.append(port.owner) }
         if let container = port.container { parts.append("container \(container.label)") }
-        if port.reason != .none { parts.append(port.reason.text) }
+        let why = PortsTable.why(port)
+        if !why.isEmpty { parts.append(why) }
         if let rule = port.rule { parts.append(rule.text) }
         return parts.joined(separator: "; ")
     }
