@@ -158,4 +158,10 @@ import TwinportModel
         #expect(ckernel_act_as(.max, 65_534) == -1)
         #expect(try actingGroup() == before)
     }
+
+    @Test func `an opener without a channel counts as ended`() throws {
+        let opener = OpenerProcess.ended
+        #expect(!opener.send(.look("/run/s")))
+        guard case .ended = opener.receive() else { throw SystemError("receive", EINVAL) }
+    }
 }
