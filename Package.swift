@@ -161,7 +161,9 @@ let package = Package(
         tests("TwinportModelTests", ["TwinportModel", "TestSupport"]),
         tests("EventLoopTests", ["EventLoop", "Posix"]),
         tests("PosixTests", ["Posix"]),
-        tests("SocketsTests", ["TwinportModel", "EventLoop", "Posix", "Sockets", "TestSupport"]),
+        tests(
+            "SocketsTests",
+            ["TwinportModel", "CKernel", "EventLoop", "Posix", "Sockets", "TestSupport"]),
         tests(
             "ListenersTests",
             ["TwinportModel", "EventLoop", "Listeners", "Posix", "Sockets", "TestSupport"]),

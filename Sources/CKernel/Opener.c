@@ -5,6 +5,7 @@
 #include "CKernel.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
@@ -50,12 +51,20 @@ ssize_t ckernel_receive_with_descriptor(int socket, void *bytes, size_t count, i
 
 int ckernel_act_as(uid_t user, gid_t group) {
     // Both return the identity of before, and fail without a word: a second call tells.
-    setfsgid(group);
-    setfsuid(user);
+    gid_t old_group = (gid_t)setfsgid(group);
+    uid_t old_user = (uid_t)setfsuid(user);
     if ((uid_t)setfsuid(user) == user && (gid_t)setfsgid(group) == group) return 0;
+    setfsuid(old_user);
+    setfsgid(old_group);
     errno = EPERM;
     return -1;
 }
+
+int ckernel_open_path(int folder, const char *name) {
+    return openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+}
+
+int ckernel_give(int file, uid_t user, gid_t group) { return fchownat(file, "", user, group, AT_EMPTY_PATH); }
 
 void ckernel_outlive_parent(void) { prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0); }
 #endif

@@ -192,6 +192,44 @@ extension EndToEnd {
             }
         }
 
+        @Test(.enabled(if: missing.isEmpty, "socat or openssh-client is not installed"))
+        func `a user's link to another's socket is not dialled, nor followed at removal`() throws {
+            let folder = "/tmp/tp-forward-\(getpid())"
+            let (own, roots, bob) = ("\(folder)/own", "\(folder)/root", "chown -h 65534")
+            defer { try? FileManager.default.removeItem(atPath: folder) }
+            try Lab.with { lab in
+                let here = "\(lab.directory)/h.sock"
+                let list = [
+                    "guest: unix://\(own)/link, host: unix://\(here), listen: host",
+                    "host: unix://\(roots)/service, guest: unix://\(own)/a/s, listen: guest, uid: 65534",
+                ]
+                _ = try Lab.shell(
+                    "mkdir -m 755 \(folder) \(own) \(roots) \(own)/real && "
+                        + "ln -s s \(own)/link && ln -s real \(own)/a && "
+                        + "\(bob) \(own) \(own)/link \(own)/a \(own)/real")
+                for (user, path) in [("0", "\(roots)/service"), ("65534", "\(own)/s")] {
+                    _ = try lab.start(
+                        .guest,
+                        sh: "exec setpriv --clear-groups --reuid \(user) socat -t 20 "
+                            + "UNIX-LISTEN:\(path),fork SYSTEM:'cat; echo of \(user)'")
+                }
+                try set(lab, list)
+                try wait(lab, "active", of: 1)
+                try wait(lab, "active", of: 2)
+                let say = "echo hello | socat -t 20 - UNIX-CONNECT:\(here)"
+                #expect(try lab.sh(.host, say).output == "hello\nof 65534\n")
+                // Both links are turned: to a socket of root's, and to a folder with a second name of our own one.
+                _ = try Lab.shell(
+                    "ln \(own)/real/s \(roots)/s && ln -sfn \(roots)/service \(own)/link && "
+                        + "ln -sfn \(roots) \(own)/a && \(bob) \(own)/link \(own)/a")
+                #expect(try !lab.sh(.host, say).output.contains("of 0"))
+                try wait(lab, "denied", "another user's folder or link", of: 1)
+                try set(lab, [])
+                try lab.wait("the forwards to be gone") { try row(lab, 2) == nil }
+                #expect(owner("\(roots)/s") != nil && owner("\(roots)/service") != nil)
+            }
+        }
+
         @Test func `the opener keeps what it needs, and no more`() throws {
             try Lab.with { lab in
                 for parent in [lab.helper.pid, lab.agent.pid] {

@@ -25,7 +25,7 @@ import TwinportModel
 
     private func problem(_ path: String, _ access: SocketAccess) -> ForwardSocket.Problem? {
         do throws(ForwardSocket.Problem) {
-            _ = try ForwardSocket.make(path, access).descriptor
+            _ = try ForwardSocket.make(path, access).file
             return nil
         } catch {
             return error
@@ -37,21 +37,22 @@ import TwinportModel
     {
         try withFolder { folder in
             let path = "\(folder)/a/b/s.sock"
-            let socket = try ForwardSocket.make(path, access(0o660))
-            #expect(SystemFiles.owner(of: path)?.mode == 0o660 && socket.descriptor >= 0)
+            let made = try ForwardSocket.make(path, access(0o660))
+            #expect(SystemFiles.owner(of: path)?.mode == 0o660)
             #expect(SystemFiles.owner(of: "\(folder)/a")?.mode == 0o700)
-            #expect(try ForwardSocket.look(path).inode > 0)
+            #expect(try ForwardSocket.look(path) == made.file)
             #expect(problem(path, access())?.code == EADDRINUSE)
+            #expect(made.socket.descriptor >= 0)
         }
     }
 
     @Test func `a stale socket is replaced, another file is not`() throws {
         try withFolder { folder in
-            do { _ = try ForwardSocket.make("\(folder)/s", access()).descriptor }
+            do { _ = try ForwardSocket.make("\(folder)/s", access()).file }
             #expect(problem("\(folder)/s", access()) == nil)
             #expect(FileManager.default.createFile(atPath: "\(folder)/f", contents: Data()))
             #expect(problem("\(folder)/f", access())?.code == EEXIST)
-            #expect(throws: SystemError.self) { try ForwardSocket.look("\(folder)/f") }
+            #expect(throws: PathProblem.self) { try ForwardSocket.look("\(folder)/f") }
             try FileManager.default.createSymbolicLink(
                 atPath: "\(folder)/l", withDestinationPath: "\(folder)/elsewhere")
             #expect(problem("\(folder)/l", access())?.code == EEXIST)

@@ -61,8 +61,13 @@ int ckernel_deny_calls(int kind);
 ssize_t ckernel_send_with_descriptor(int socket, const void *bytes, size_t count, int descriptor);
 /// Receives a message, and the descriptor that came with it, or -1. Does not wait. Returns as recvmsg(2).
 ssize_t ckernel_receive_with_descriptor(int socket, void *bytes, size_t count, int *descriptor);
-/// Has the calling thread use the file system as this user (setfsuid(2)). Returns 0, or -1 and errno.
+/// Has the calling thread use the file system as this user (setfsuid(2)). Returns 0, or -1 and errno: nothing has changed
+/// then.
 int ckernel_act_as(uid_t user, gid_t group);
+/// Opens a file of a folder to go on from it (O_PATH), a link itself. Returns the descriptor, or -1 and errno.
+int ckernel_open_path(int folder, const char *name);
+/// Gives away the file of such a descriptor; -1: not to another user, or group. Returns 0, or -1 and errno.
+int ckernel_give(int file, uid_t user, gid_t group);
 /// Lets a child go on after its parent: it ends when its pipe does.
 void ckernel_outlive_parent(void);
 /// Keeps only the capabilities of `mask` (bit n: capability n) in every set of the calling thread, and out of

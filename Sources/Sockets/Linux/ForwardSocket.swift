@@ -7,180 +7,144 @@ package import TwinportModel
 //
 // A forward's socket may be another user's, in that user's folder, and is made by root. Whoever can write the folder could
 // put a link where the socket is to be, before it is made or while it is given away, and have root give away another file.
-// So
+// A service may be in a user's folder, too, where a link may lead to a socket that only root may use. So
 //
-//     - every folder from / on must be root's, ours, or the user's who is to own the socket, and closed to all others, or
-//       sticky; and so must be every link on the way;
-//     - as soon as one of them is the user's own, everything is done as that user (setfsuid(2)), with no more rights than
-//       the user has; otherwise only root, and we, could change what is on the way.
+//     - every folder from / on in which a socket is made must be root's, ours, or the user's who is to own the socket, and
+//       closed to all others, or sticky; and so must be every link on the way. As soon as one of them is the user's own,
+//       everything is done as that user, with no more rights than the user has; otherwise only root, and we, could change
+//       what is on the way;
+//     - what a path leads to is dialled if nobody else has a hand in the way, or it is of a user who has.
+//
+// FileWay.swift goes the ways. A socket is bound by its path, which is the address that programs see (getpeername(2)), as
+// whoever acts: at worst a user has a socket made where that user could make one. Everything else is done by descriptor.
 
 /// Makes, looks for, dials and removes the Unix sockets of forwards. Any thread; everything may block as files do.
 package enum ForwardSocket {
-    /// Why a socket cannot be made.
-    package struct Problem: Error, Equatable, Sendable {
-        /// The errno; EPERM where the place is not safe.
-        package let code: Int32
-        /// In words, with the file that is meant.
-        package let text: String
+    package typealias Problem = PathProblem
 
-        init(_ code: Int32, _ text: String) {
-            self.code = code
-            self.text = text
-        }
-
-        fileprivate init(_ error: SystemError, _ path: String) {
-            self.init(error.code, "\(path): \(SystemError.text(of: error.code))")
-        }
+    /// A socket that listens, and its file.
+    package struct Made: ~Copyable {
+        package let socket: Socket
+        package let file: FileIdentity
     }
 
     /// Makes a socket that listens at `path`. One that a dead program left there is replaced.
     ///
-    /// - Throws: ``Problem``: EADDRINUSE when something listens there, EEXIST when another file is there.
-    package static func make(
-        _ path: String, _ access: SocketAccess
-    ) throws(Problem) -> Socket {
-        let folder = parent(of: path)
-        let trusted = Set([0, ThisProcess.userID]).union(access.uid.map { [$0] } ?? [])
-        let missing = try check(folder, trusted)
-        let there = missing.first.map(parent) ?? folder
-        var actor = try actor(in: there, trusted, access)
-        defer { if actor != nil { _ = ckernel_act_as(geteuid(), getegid()) } }
-        if let user = actor, ckernel_act_as(user.uid, user.gid) != 0 {
-            actor = nil
-            throw Problem(EPERM, "user \(user.uid) cannot be acted for")
-        }
+    /// - Throws: ``PathProblem``: EADDRINUSE when something listens there, EEXIST when another file is there.
+    package static func make(_ path: String, _ access: SocketAccess) throws(Problem) -> Made {
+        let trusted = trusted(access)
+        let way = try FileWay(path, trusted: trusted, group: access.gid)
+        defer { way.leave() }
+        try way.walk()
         let isShared = access.uid.map { $0 != ThisProcess.userID } ?? false
-        for place in missing { try makeFolder(place, isShared ? 0o755 : 0o700) }
+        try way.makeFolders(mode: isShared ? 0o755 : 0o700)
         return try SocketFolder.claiming(path, waits: false) { () throws(Problem) in
-            try removeStale(path, trusted)
-            return try bind(path, access, isActing: actor != nil)
+            try removeStale(path, way, trusted)
+            return try bind(path, way, access)
         }
     }
 
-    /// Which file `path` leads to.
+    /// Which socket `path` leads to.
     ///
-    /// - Throws: ``SystemError``: ENOENT when there is none, ENOTSOCK when it is no socket.
-    package static func look(_ path: String) throws(SystemError) -> FileIdentity {
-        var info = stat()
-        try retrying("stat") { unsafe stat(path, &info) }
-        guard info.st_mode & S_IFMT == S_IFSOCK else { throw SystemError("stat", ENOTSOCK) }
-        return FileIdentity(device: UInt64(info.st_dev), inode: UInt64(info.st_ino))
+    /// - Throws: ``PathProblem``: ENOENT when there is none, ENOTSOCK when it is no socket, EPERM when another user had it
+    ///   lead there.
+    package static func look(_ path: String) throws(Problem) -> FileIdentity {
+        try find(path).file.identity
+    }
+
+    /// Connects to the socket that `path` leads to.
+    ///
+    /// - Throws: ``PathProblem``: as ``look(_:)``; `isRefused` when nobody listens.
+    package static func dial(_ path: String) throws(Problem) -> Socket {
+        let (way, file) = try find(path)
+        let socket = try PathProblem.at(path) { () throws(SystemError) in
+            var dial = try Socket.dialUnix(file.path)
+            guard let socket = dial.takeSocket() else { throw SystemError("connect", EAGAIN) }
+            return socket
+        }
+        let listener = try PathProblem.at(path) { () throws(SystemError) in
+            try socket.peerUser()
+        }
+        guard way.hands.permits(listener: listener) else { throw another(path) }
+        return socket
+    }
+
+    /// Removes a socket that was made, if it is still there.
+    static func remove(_ path: String, _ access: SocketAccess, _ made: FileIdentity) {
+        // The way may be another one by now. It is walked with the same care, as the same user.
+        guard let way = try? FileWay(path, trusted: trusted(access), group: access.gid) else {
+            return
+        }
+        defer { way.leave() }
+        guard (try? way.walk()) != nil, way.isWhole, let file = try? way.last(), file.isSocket,
+            file.identity == made
+        else { return }
+        way.remove(file)
     }
 
     // MARK: The way to it
 
-    private static func parent(of path: String) -> String {
-        let slash = path.lastIndex(of: "/") ?? path.startIndex
-        return slash == path.startIndex ? "/" : String(path[..<slash])
+    private static func trusted(_ access: SocketAccess) -> Set<UInt32> {
+        Set([0, ThisProcess.userID]).union(access.uid.map { [$0] } ?? [])
     }
 
-    /// `/`, `/run`, `/run/user`, …
-    private static func steps(to folder: String) -> [String] {
-        var steps = ["/"]
-        var path = ""
-        for name in folder.split(separator: "/") {
-            path += "/\(name)"
-            steps.append(path)
-        }
-        return steps
+    private static func find(_ path: String) throws(Problem) -> (way: FileWay, file: PathFile) {
+        let way = try FileWay(path)
+        let file = try way.find()
+        guard file.isSocket else { throw Problem(ENOTSOCK, "\(path) is no socket") }
+        guard way.hands.permits(file) else { throw another(path) }
+        return (way, file)
     }
 
-    /// Checks the folders that are there, and the links among them.
-    ///
-    /// - Returns: The folders that are missing.
-    private static func check(
-        _ folder: String, _ trusted: Set<UInt32>
-    ) throws(Problem) -> [String] {
-        var missing: [String] = []
-        for step in steps(to: folder) {
-            guard let found = SystemFiles.owner(of: step) else {
-                missing.append(step)
-                continue
-            }
-            guard trusted.contains(found.user) else {
-                throw Problem(
-                    EPERM,
-                    "\(step) belongs to user \(found.user), who could put another file there")
-            }
-            let isOpen = found.mode & 0o022 != 0 && found.mode & 0o1000 == 0
-            if found.kind == .folder, isOpen {
-                throw Problem(
-                    EPERM, "\(step) can be written by others: chmod go-w \(step)")
-            }
-        }
-        return missing
-    }
-
-    /// Checks where a folder really is, and says whose rights are to be used in it; nil: this program's.
-    private static func actor(
-        in folder: String, _ trusted: Set<UInt32>, _ access: SocketAccess
-    ) throws(Problem) -> (uid: UInt32, gid: UInt32)? {
-        let target = SystemFiles.resolved(folder)
-        guard try check(target, trusted).isEmpty, SystemFiles.kind(at: target) == .folder else {
-            throw Problem(ENOTDIR, "\(folder) is not a folder")
-        }
-        let way = steps(to: folder) + steps(to: target)
-        guard let uid = access.uid, uid != 0, uid != ThisProcess.userID,
-            way.contains(where: { SystemFiles.owner(of: $0)?.user == uid })
-        else { return nil }
-        var info = stat()
-        guard unsafe stat(folder, &info) == 0 else {
-            throw Problem(errno, "\(folder): \(SystemError.text(of: errno))")
-        }
-        return (uid, access.gid ?? info.st_gid)
-    }
-
-    private static func makeFolder(_ path: String, _ mode: UInt32) throws(Problem) {
-        do {
-            try SystemFiles.makeDirectory(path)
-            try SystemFiles.setMode(mode, of: path)
-        } catch {
-            throw Problem(error, path)
-        }
+    private static func another(_ path: String) -> Problem {
+        Problem(
+            EPERM,
+            "\(path) leads through another user's folder or link to a socket that is not that user's"
+        )
     }
 
     // MARK: The socket
 
-    private static func removeStale(_ path: String, _ trusted: Set<UInt32>) throws(Problem) {
-        guard let found = SystemFiles.owner(of: path) else { return }
-        guard found.kind == .socket else { throw Problem(EEXIST, "\(path) is no socket") }
-        guard trusted.contains(found.user) else {
-            throw Problem(EEXIST, "\(path) belongs to user \(found.user)")
+    private static func removeStale(
+        _ path: String, _ way: FileWay, _ trusted: Set<UInt32>
+    ) throws(Problem) {
+        guard let found = try way.last() else { return }
+        guard found.isSocket else { throw Problem(EEXIST, "\(path) is no socket") }
+        guard trusted.contains(found.info.st_uid) else {
+            throw Problem(EEXIST, "\(path) belongs to user \(found.info.st_uid)")
         }
         do throws(SystemError) {
-            _ = try Socket.dialUnix(path)
+            _ = try Socket.dialUnix(found.path)
         } catch {
             // Anything else may be the answer of somebody who listens, as EAGAIN is.
-            if error.isRefused { return Socket.removeUnix(path) }
+            if error.isRefused { return way.remove(found) }
         }
         throw Problem(EADDRINUSE, "\(path) is in use: a program listens there")
     }
 
     private static func bind(
-        _ path: String, _ access: SocketAccess, isActing: Bool
-    ) throws(Problem) -> Socket {
-        do throws(SystemError) {
-            let socket = try Socket.boundUnix(to: path, mode: UInt32(access.mode))
-            do throws(SystemError) {
-                if SystemFiles.owner(of: path)?.mode != UInt32(access.mode) {
-                    try SystemFiles.setMode(UInt32(access.mode), of: path)
-                }
-                if !isActing { try give(path, access) }
-                try socket.startListening(backlog: 4_096)
-            } catch {
-                Socket.removeUnix(path)
-                throw error
-            }
-            return socket
+        _ path: String, _ way: FileWay, _ access: SocketAccess
+    ) throws(Problem) -> Made {
+        let mode = UInt32(access.mode)
+        let socket = try PathProblem.at(path) { () throws(SystemError) in
+            try Socket.boundUnix(to: path, mode: mode)
+        }
+        let file = try way.own { $0.isSocket }
+        do {
+            try file.set(mode: mode)
+            if way.actor == nil { try give(file, access) }
+            try socket.startListening(backlog: 4_096)
         } catch {
+            way.remove(file)
             throw Problem(error, path)
         }
+        return Made(socket: socket, file: file.identity)
     }
 
-    /// Nobody but root and this program can change what is on the way to `path`.
-    private static func give(_ path: String, _ access: SocketAccess) throws(SystemError) {
+    /// Nobody but root and this program can change what is on the way to it.
+    private static func give(_ file: PathFile, _ access: SocketAccess) throws(SystemError) {
         guard access.uid != nil || access.gid != nil else { return }
-        let (uid, gid) = (access.uid ?? .max, access.gid ?? .max)
-        try retrying("lchown") { unsafe lchown(path, uid, gid) }
+        let raw = file.descriptor.raw
+        try retrying("chown") { ckernel_give(raw, access.uid ?? .max, access.gid ?? .max) }
     }
 }

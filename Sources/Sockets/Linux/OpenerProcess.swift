@@ -96,15 +96,21 @@ package final class OpenerProcess: Sendable {
     /// Another way to the same process, for one node of several: each asks on a thread of its own. Blocks until there is an
     /// answer; only one thread may ask for ways.
     ///
-    /// - Returns: Nil when the process is gone, or has too many.
-    package func channel() -> OpenerProcess? {
-        guard send(.channel), pipe.hasMessage(within: 5_000) else { return nil }
+    /// - Returns: One that has ended when there is no answer for five seconds, or the process is gone or has too many. The
+    ///   node then makes no sockets: without an opener it would do so itself, where its sandbox is in the way.
+    package func channel() -> OpenerProcess {
+        guard send(.channel), pipe.hasMessage(within: 5_000) else { return Self.ended }
         var bytes = [UInt8](repeating: 0, count: SocketRequest.longest)
         var descriptor: Int32 = -1
         let count = unsafe ckernel_receive_with_descriptor(
             pipe.raw, &bytes, bytes.count, &descriptor)
-        guard count > 0, descriptor >= 0 else { return nil }
+        guard count > 0, descriptor >= 0 else { return Self.ended }
         return OpenerProcess(PacketPipe(OwnedFD(taking: descriptor)))
+    }
+
+    /// One at whose other end nobody is. Without a descriptor for that, a node cannot be made with it.
+    static var ended: OpenerProcess {
+        OpenerProcess(PacketPipe.pair()?.0 ?? PacketPipe(OwnedFD(taking: -1)))
     }
 
     /// For a `Poller`.

@@ -90,8 +90,8 @@ package final class SocketReply {
         self.socket = socket
     }
 
-    convenience init(_ error: SystemError, _ path: String) {
-        self.init(code: error.code, text: "\(path): \(SystemError.text(of: error.code))")
+    convenience init(_ problem: PathProblem) {
+        self.init(code: problem.code, text: problem.text)
     }
 
     /// As it is sent, beside the descriptor.
@@ -115,49 +115,37 @@ package final class SocketReply {
 
 /// Does what is asked, and remembers what it made.
 package struct SocketWorker: Sendable {
-    private var made: [String: FileIdentity] = [:]
+    private var made: [String: (file: FileIdentity, access: SocketAccess)] = [:]
 
     /// It has made nothing.
     package init() {}
 
     /// Answers a request.
     package mutating func perform(_ request: SocketRequest) -> SocketReply {
-        switch request {
-        case .make(let path, let access): return make(path, access)
-        case .look(let path):
-            do {
-                return SocketReply(nil, try ForwardSocket.look(path))
-            } catch {
-                return SocketReply(error, path)
+        do throws(PathProblem) {
+            switch request {
+            case .make(let path, let access):
+                let new = try ForwardSocket.make(path, access)
+                let file = new.file
+                made[path] = (file, access)
+                return SocketReply(new.socket, file)
+            case .look(let path): return SocketReply(nil, try ForwardSocket.look(path))
+            case .dial(let path): return SocketReply(try ForwardSocket.dial(path), nil)
+            case .remove(let path):
+                if let old = made.removeValue(forKey: path) {
+                    ForwardSocket.remove(path, old.access, old.file)
+                }
+                return SocketReply(nil, nil)
+            case .channel: return SocketReply(code: EINVAL, text: "only the opener has channels")
             }
-        case .dial(let path):
-            do {
-                var dial = try Socket.dialUnix(path)
-                return SocketReply(dial.takeSocket(), nil)
-            } catch {
-                return SocketReply(error, path)
-            }
-        case .remove(let path):
-            Socket.removeUnix(path, ifStill: made.removeValue(forKey: path))
-            return SocketReply(nil, nil)
-        case .channel: return SocketReply(code: EINVAL, text: "only the opener has channels")
-        }
-    }
-
-    private mutating func make(_ path: String, _ access: SocketAccess) -> SocketReply {
-        do {
-            let socket = try ForwardSocket.make(path, access)
-            let file = SystemFiles.identity(of: path)
-            made[path] = file
-            return SocketReply(socket, file)
         } catch {
-            return SocketReply(code: error.code, text: error.text)
+            return SocketReply(error)
         }
     }
 
     /// Removes the files of all sockets that it made.
     package mutating func removeAll() {
-        for (path, file) in made { Socket.removeUnix(path, ifStill: file) }
+        for (path, old) in made { ForwardSocket.remove(path, old.access, old.file) }
         made = [:]
     }
 }
