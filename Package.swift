@@ -182,6 +182,7 @@ let package = Package(
         tests(
             "AgentControlTests",
             ["AgentControl", "EventLoop", "Posix", "Reports", "TestSupport", "TwinportModel"]),
+        tests("HostHelperTests", ["EventLoop", "HostHelper", "Posix"]),
         tests("ProgramSupportTests", ["EventLoop", "Posix", "ProgramSupport", logging]),
         tests("WireTests", ["TwinportModel", "TestSupport", "Wire"]),
         .testTarget(

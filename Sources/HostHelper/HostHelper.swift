@@ -19,6 +19,7 @@ final class HostHelper {
     private let log: Logger
     private let loop: Loop
     private let guests: HostedGuests
+    private let closePatience: () -> Void
     private var settingsWatch: FileWatch?
     private var signals: [SignalWatch] = []
     /// Whether there has been no settings file yet.
@@ -30,13 +31,22 @@ final class HostHelper {
     ) throws -> HostHelper {
         options.log.watch(options.finder)
         let guests = HostedGuests(options, events, settings)
-        let reports = HostReports(guests.list, events, options, settings)
-        return HostHelper(options, reports, guests, try Loop())
+        let loop = try Loop()
+        do {
+            let (patience, close) = try Patience.on(loop)
+            let reports = HostReports(guests.list, events, options, settings, patience)
+            return HostHelper(options, reports, guests, loop, close)
+        } catch {
+            loop.close()
+            throw error
+        }
     }
 
     private init(
-        _ options: HostOptions, _ reports: HostReports, _ guests: HostedGuests, _ loop: Loop
+        _ options: HostOptions, _ reports: HostReports, _ guests: HostedGuests, _ loop: Loop,
+        _ closePatience: @escaping () -> Void
     ) {
+        self.closePatience = closePatience
         self.options = options
         self.guests = guests
         self.loop = loop
@@ -115,6 +125,7 @@ final class HostHelper {
 
     private func close() {
         guests.stop()
+        closePatience()
         settingsWatch?.close()
         for signal in signals { signal.close() }
     }

@@ -19,12 +19,14 @@ final class HostReports: Sendable {
     let events: EventFeed
     private let guests: Locked<[HostedGuest]>
     private let options: HostOptions
+    private let patience: Patience
     private let startedAt = Loop.nanoseconds
 
     init(
         _ guests: Locked<[HostedGuest]>, _ events: EventFeed, _ options: HostOptions,
-        _ settings: Settings
+        _ settings: Settings, _ patience: Patience
     ) {
+        self.patience = patience
         self.guests = guests
         self.events = events
         self.options = options
@@ -45,7 +47,7 @@ final class HostReports: Sendable {
 
     func flows(_ reply: @escaping @Sendable ([FlowSnapshot]) -> Void) {
         let guests = list
-        Gathering.from(guests) { guest, answer in
+        Gathering.from(guests, within: patience) { guest, answer in
             try? guest.node.flows(answer)
         } finish: { (all: [[FlowSnapshot]?]) in
             let named = zip(guests, all).flatMap { guest, rows in
@@ -81,7 +83,7 @@ final class HostReports: Sendable {
     private func statuses(
         of guests: [HostedGuest], _ reply: @escaping @Sendable ([NodeStatus?]) -> Void
     ) {
-        Gathering.from(guests) { guest, answer in
+        Gathering.from(guests, within: patience) { guest, answer in
             try? guest.node.status(answer)
         } finish: {
             reply($0)
@@ -91,7 +93,7 @@ final class HostReports: Sendable {
     private func ports(
         of guests: [HostedGuest], _ reply: @escaping @Sendable ([[PortSnapshot]]) -> Void
     ) {
-        Gathering.from(guests) { guest, answer in
+        Gathering.from(guests, within: patience) { guest, answer in
             try? guest.node.ports(answer)
         } finish: { (all: [[PortSnapshot]?]) in
             let named = zip(guests, all).map { guest, rows in

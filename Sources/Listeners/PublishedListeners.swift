@@ -5,13 +5,13 @@ internal import TwinportModel
 // the ports that they publish, and do not listen.
 //
 // A published port belongs to its container, whichever process holds a socket there (dockerd, podman's): where that socket
-// is root's, its listener is shown with the rule's container.
+// is root's, and at the published address or within a published wildcard, its listener is shown with the rule's container.
 
 /// Joins what rules publish with what sockets do.
 struct PublishedListeners {
     private var published: [ListenerKey: Listener] = [:]
     private var shown: [ListenerKey: Listener] = [:]
-    private var containers: [PortGroup: Container] = [:]
+    private var containers: [PortGroup: [IPAddress: Container]] = [:]
 
     init() {}
 
@@ -44,8 +44,9 @@ struct PublishedListeners {
         }
         guard before != containers else { return result }
         for (key, socket) in sockets where !told.contains(key) && shown[key] == nil {
-            let group = PortGroup(of: key)
-            if before[group] != containers[group] { result.append(.updated(attributed(socket))) }
+            if Self.container(at: key, in: before) != Self.container(at: key, in: containers) {
+                result.append(.updated(attributed(socket)))
+            }
         }
         return result
     }
@@ -55,8 +56,21 @@ struct PublishedListeners {
         containers = [:]
         for listener in news {
             guard let container = listener.owner?.container else { continue }
-            containers[PortGroup(of: listener.key)] = container
+            let address = listener.key.endpoint.address
+            containers[PortGroup(of: listener.key), default: [:]][address] = container
         }
+    }
+
+    /// The container to which all goes that comes to a socket's address.
+    private static func container(
+        at key: ListenerKey, in containers: [PortGroup: [IPAddress: Container]]
+    ) -> Container? {
+        guard let places = containers[PortGroup(of: key)] else { return nil }
+        let address = key.endpoint.unmapped.address
+        if let exact = places[address] { return exact }
+        // One of both families is its container's if one family is.
+        if address == .anyV6, !key.isV6Only { return places[.anyV4] }
+        return places[address.isIPv6 ? .anyV6 : .anyV4]
     }
 
     /// Whether a socket takes what comes to an address.
@@ -90,7 +104,7 @@ struct PublishedListeners {
     private func attributed(_ listener: Listener) -> Listener {
         guard !containers.isEmpty, listener.uid == 0, let owner = listener.owner,
             owner.container == nil || owner.container == .unknown,
-            let container = containers[PortGroup(of: listener.key)]
+            let container = Self.container(at: listener.key, in: containers)
         else { return listener }
         var listener = listener
         listener.owner?.container = container

@@ -6,10 +6,12 @@ import TwinportModel
 
 private typealias E = Expression
 
-private let machine = PublishedPorts.Machine(addresses: [
-    .loopbackV4, .loopbackV6, IPAddress("10.77.1.1")!, IPAddress("10.88.0.1")!,
-    IPAddress("fd77::2")!,
-])
+let machine = PublishedPorts.Machine(
+    addresses: [
+        .loopbackV4, .loopbackV6, IPAddress("10.77.1.1")!, IPAddress("10.88.0.1")!,
+        IPAddress("fd77::2")!,
+    ],
+    innerNetworks: ["docker0": [AddressBlock([10, 88], isIPv6: false)!]])
 
 /// `dnat to 10.88.0.2:80` as iptables writes it, revision 2.
 private let toContainer: [UInt8] =
@@ -18,7 +20,9 @@ private let toContainer: [UInt8] =
 private let ownType: [UInt8] = [0, 0, 4, 0, 0, 0, 0, 0]
 
 /// Each listener as `tcp 0.0.0.0:80 near … far …: rule`.
-private func published(_ ruleset: NATRuleset) -> [String] {
+func published(
+    _ ruleset: NATRuleset, on machine: PublishedPorts.Machine = machine
+) -> [String] {
     PublishedPorts(NATWalk(ruleset).hits, on: machine).found.map { found in
         let listener = found.listener
         let publication = listener.published ?? Publication(rule: "")
@@ -522,6 +526,46 @@ private func published(_ ruleset: NATRuleset) -> [String] {
             00000000000000000000000000000001 01 80 10 80       lo
             """
         #expect(NetworkFiles.addresses(ifInet6: inet6) == [IPAddress("fd00::2")!])
+    }
+
+    @Test func `a root's socket at another address than a container's is not its`() {
+        var all = PublishedListeners()
+        let process = SocketOwner(pid: 9, command: "admin")
+        let owner = SocketOwner(maker: "podman", container: web)
+        let rule = listener(IPAddress("192.0.2.9")!, published: "a rule", owner: owner)
+        let socket = listener(IPAddress("192.0.2.1")!, owner: process)
+        let wildcard = listener(.anyV4, owner: process)
+        _ = all.merge([], [rule], sockets: sockets(socket, wildcard))
+        #expect(all.passing(socket) == socket)
+        #expect(all.passing(wildcard) == wildcard)
+        let proxy = listener(
+            IPAddress("192.0.2.9")!, owner: SocketOwner(pid: 3, command: "docker-proxy"))
+        #expect(all.passing(listener(.loopbackV4, owner: process))?.owner == process)
+        _ = all.merge([.appeared(proxy)], nil, sockets: sockets(proxy))
+        #expect(all.passing(proxy)?.owner?.container == web)
+        // A wildcard of IPv4 has the sockets of IPv4, and what takes both families.
+        let everywhere = listener(.anyV4, published: "a rule", owner: owner)
+        _ = all.merge([], [everywhere], sockets: sockets(socket))
+        #expect(all.passing(socket)?.owner?.container == web)
+        #expect(all.passing(listener(.anyV6, owner: process))?.owner?.container == web)
+        #expect(all.passing(listener(.loopbackV6, owner: process))?.owner == process)
+    }
+
+    @Test func `a container's id is found in a long comment`() {
+        let id = String(repeating: "5a", count: 32)
+        var messages = Messages()
+        messages.base("out", 3)
+        messages.rule(
+            "out", E.port(80) + E.immediate([10, 88, 0, 2]) + E.dnat(),
+            comment: "dnat name: \"podman\" id: \"\(id)\"")
+        messages.rule(
+            "out",
+            E.extensionMatch("comment", 0, text("dnat name: \"podman\" id: \"\(id)\""))
+                + E.port(81) + E.immediate([10, 88, 0, 2]) + E.dnat())
+        let found = PublishedPorts(NATWalk(messages.ruleset()).hits, on: machine).found
+        #expect(found.map { Container(ruleComment: $0.comment)?.id } == [id, id])
+        // In reports it is cut.
+        #expect(found.allSatisfy { ($0.listener.published?.rule.utf8.count ?? 0) < 150 })
     }
 
     @Test func `a container is named by the comment of its engine's rule`() {

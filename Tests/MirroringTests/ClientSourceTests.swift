@@ -39,9 +39,12 @@ private func paths(
         #expect(both.path(isPlain: false) == ClientPath(target: far, source: .chosen))
         let own = Publication(rule: "r", far: far)
         #expect(own.path(isPlain: true) == ClientPath(target: far, source: .chosen))
-        // As a guest without an address: there is no other way.
+        // There is no way but by loopback: not for clients of other machines.
         let loopback = Publication(rule: "r", near: near)
-        #expect(loopback.path(isPlain: false) == ClientPath(target: near, source: .loopback))
+        #expect(loopback.path(isPlain: true) == ClientPath(target: near, source: .loopback))
+        #expect(loopback.path(isPlain: false) == nil)
+        let one = Publication(rule: "r", near: far)
+        #expect(one.path(isPlain: false) == ClientPath(target: far, source: .chosen))
         #expect(Publication(rule: "r").path(isPlain: true) == nil)
     }
 

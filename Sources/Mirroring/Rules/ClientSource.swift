@@ -26,9 +26,11 @@ extension Publication {
     /// How a port that rules publish is dialled. Nobody's own address can be taken: the answers pass the machine's NAT, and
     /// would leave for the client itself.
     ///
-    /// - Parameter isPlain: Whether the client may look like a program of this machine.
+    /// - Parameter isPlain: Whether the client may look like a program of this machine. Another one is refused where there
+    ///   is no way but by loopback.
     func path(isPlain: Bool) -> ClientPath? {
-        guard let target = isPlain ? near ?? far : far ?? near else { return nil }
+        let inside = near.flatMap { isPlain || !$0.address.isLoopback ? $0 : nil }
+        guard let target = isPlain ? inside ?? far : far ?? inside else { return nil }
         return ClientPath(target: target, source: target.address.isLoopback ? .loopback : .chosen)
     }
 }

@@ -30,7 +30,7 @@ enum CompatBlob {
             case "udp": ports(blob, transport: 17, flags: 8)
             case "multiport": multiport(blob)
             case "addrtype": addressType(revision, blob)
-            case "comment": [.comment(blob.name)]
+            case "comment": [.comment(blob.exactName)]
             default: nil
             }
         return (conditions ?? [.unreadable("xt \(printable(name))")]).map { .condition($0) }

@@ -47,12 +47,16 @@ struct NATRuleset: Equatable {
     var bases: [Base] = []
     var rules: [ID: [Rule]] = [:]
     var sets: [ID: [Element]] = [:]
+    /// How many steps nftables' rules have.
+    var stepCount = 0
     /// Whether there is more than is kept.
     var isCut = false
 
-    /// How many rules, and elements of sets, are looked at.
+    /// How much is looked at: rules, their steps, elements of all sets together, chains that the kernel enters.
     static let mostRules = 20_000
+    static let mostSteps = 200_000
     static let mostElements = 20_000
+    static let mostBases = 1_024
     /// NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6.
     static let inet: UInt8 = 1
     static let ipv4: UInt8 = 2

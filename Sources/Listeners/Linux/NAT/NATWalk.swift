@@ -11,10 +11,14 @@ internal import TwinportModel
 // The first rule that decides about a port counts. What a rule asks that is not understood stays with the way, and later
 // with the port: it is told, and no mirror stands for it.
 
+// Work is counted: one for each chain and rule that is come to, and one for each step, for each way that takes it, for each
+// element of a set that it is compared with; more where a way is long. At ``mostWork`` everything ends at once.
+
 /// Follows the rules of one machine. Pure. The work is bounded, whatever the rules say.
 struct NATWalk {
+    /// So much is done, which takes at most 50 ms.
+    static let mostWork = 100_000
     private static let deepest = 16
-    private static let mostSteps = 1_000_000
     private static let mostWays = 4_096
     private static let mostHits = 8_192
     private static let mostSettled = 256
@@ -25,7 +29,8 @@ struct NATWalk {
     private(set) var isCut: Bool
     /// What is decided already, without a hit, at the hook that is followed.
     private var settled: [NATWay] = []
-    private var steps = 0
+    /// What was done so far.
+    private(set) var work = 0
 
     /// Follows all of them.
     init(_ ruleset: NATRuleset) {
@@ -40,6 +45,17 @@ struct NATWalk {
             }
         }
     }
+
+    /// Counts what is to be done.
+    ///
+    /// - Returns: Whether it may be done.
+    private mutating func spend(_ amount: Int) -> Bool {
+        work += amount
+        if work >= Self.mostWork { isCut = true }
+        return work < Self.mostWork
+    }
+
+    private var isOver: Bool { work >= Self.mostWork }
 
     /// What is left of a way after a chain.
     private enum Rest {
@@ -56,7 +72,9 @@ struct NATWalk {
             isCut = true
             return .goesOn
         }
+        guard spend(1) else { return .ended }
         for rule in ruleset.rules[chain] ?? [] {
+            guard spend(1) else { return .ended }
             let place = Place(chain: chain, rule: rule, entry: way, hook: hook, depth: depth)
             switch run(rule, place) {
             case .next: continue
@@ -92,46 +110,62 @@ struct NATWalk {
     private mutating func run(_ rule: NATRuleset.Rule, _ place: Place) -> Outcome {
         var states = [RuleState(place.entry)]
         for step in rule.steps {
-            steps += states.count * cost(of: step, place)
-            guard steps < Self.mostSteps, states.count <= Self.mostWays else {
-                isCut = true
-                return .next
-            }
+            guard spend(cost(of: step, states, place)) else { return .ended }
             switch step {
             case .verdict(let verdict): return decideAll(verdict, states, place)
             case .nat, .redirect, .target:
-                for state in states { hit(state, step, place) }
+                for state in states where !isOver { hit(state, step, place) }
                 return states.contains { $0.way == place.entry } ? .ended : .next
             case .decide(let slot, let map): return decideByMap(slot, map, states, place)
             default:
-                states = states.flatMap { after(step, $0, place) }
+                states = after(step, states, place)
                 if states.isEmpty { return .next }
             }
         }
         return .next
     }
 
-    /// The states after one step.
-    private func after(_ step: NATStep, _ state: RuleState, _ place: Place) -> [RuleState] {
-        if case .lookup(let slot, let name, let isNegated, let to) = step {
-            let elements = elements(name, place)
-            guard !isNegated else { return [state.lackingAll(elements, slot, place.hook)] }
-            return state.found(in: elements, slot, to: to, place.hook).map(\.state)
+    /// The states after one step; none of too many, before they are made.
+    private mutating func after(
+        _ step: NATStep, _ states: [RuleState], _ place: Place
+    ) -> [RuleState] {
+        guard case .lookup(let slot, let name, let isNegated, let to) = step else {
+            return states.compactMap { $0.after(step, at: place.hook) }
         }
-        return state.after(step, at: place.hook).map { [$0] } ?? []
+        let elements = elements(name, place)
+        if isNegated { return states.map { $0.lackingAll(elements, slot, place.hook) } }
+        var found: [RuleState] = []
+        for state in states {
+            if let joined = state.joining(elements ?? [], slot, place.hook) {
+                found += joined
+                continue
+            }
+            for element in elements ?? [] {
+                guard let next = state.meeting(element, slot, to: to, place.hook) else { continue }
+                guard found.count < Self.mostWays else {
+                    isCut = true
+                    return []
+                }
+                found.append(next)
+            }
+        }
+        return found
     }
 
-    /// How much work a step is, for each state.
-    private func cost(of step: NATStep, _ place: Place) -> Int {
+    /// How much work a step is.
+    private func cost(of step: NATStep, _ states: [RuleState], _ place: Place) -> Int {
+        let weight = states.reduce(0) { $0 + $1.way.weight }
         switch step {
-        case .lookup(_, let set, _, _), .decide(_, let set): 1 + elements(set, place).count
-        default: 1
+        case .lookup(_, let set, _, _), .decide(_, let set):
+            return weight * (1 + (elements(set, place)?.count ?? 0))
+        default: return weight
         }
     }
 
-    private func elements(_ set: String, _ place: Place) -> [NATRuleset.Element] {
+    /// What is in a set; nil where that was not read.
+    private func elements(_ set: String, _ place: Place) -> [NATRuleset.Element]? {
         ruleset.sets[
-            NATRuleset.ID(family: place.chain.family, table: place.chain.table, name: set)] ?? []
+            NATRuleset.ID(family: place.chain.family, table: place.chain.table, name: set)]
     }
 
     // MARK: Verdicts
@@ -141,6 +175,7 @@ struct NATWalk {
     ) -> Outcome {
         var outcome = Outcome.next
         for state in states {
+            if isOver { return .ended }
             let one = decide(verdict, state.way, place)
             // Only what every connection meets decides about all of them.
             if state.way == place.entry { outcome = one }
@@ -151,12 +186,12 @@ struct NATWalk {
     private mutating func decideByMap(
         _ slot: Int, _ set: String, _ states: [RuleState], _ place: Place
     ) -> Outcome {
-        let elements = elements(set, place)
-        for state in states {
-            for (state, element) in state.found(in: elements, slot, to: nil, place.hook) {
-                steps += 1
-                guard case .verdict(let verdict)? = element?.data else { continue }
-                _ = decide(verdict, state.way, place)
+        for element in elements(set, place) ?? [] {
+            guard case .verdict(let verdict)? = element.data else { continue }
+            for state in states {
+                if isOver { return .ended }
+                guard let next = state.meeting(element, slot, to: nil, place.hook) else { continue }
+                _ = decide(verdict, next.way, place)
             }
         }
         return .next
@@ -194,27 +229,52 @@ struct NATWalk {
 
     private mutating func hit(_ state: RuleState, _ step: NATStep, _ place: Place) {
         var way = naming(state.way, place)
-        guard let ports = way.ports, let target = state.target(of: step), hits.count < Self.mostHits
-        else { return }
-        steps += settled.count * ports.count / 16
-        let isLeft: (ClosedRange<Port>) -> Bool = { range in
-            !settled.contains { $0.covers(range, of: way) }
+        guard let ports = way.ports, let target = state.target(of: step) else { return }
+        let comparisons = settled.reduce(0) {
+            $0 + 1 + $1.notDestinations.count * way.notDestinations.count / 4
         }
-        way.ports = ports.filter(isLeft)
+        guard spend(way.weight + comparisons / 4) else { return }
+        let others = settled.filter { $0.covers(way) }
+        guard spend(others.count * ports.count / 2) else { return }
+        way.ports = ports.filter { range in !others.contains { $0.holds(range) } }
         guard way.ports?.isEmpty == false else { return }
+        guard hits.count < Self.mostHits else {
+            isCut = true
+            return
+        }
         hits.append(NATHit(hook: place.hook, way: way, target: target))
     }
 }
 
 extension NATWay {
-    /// Whether everything of `other` at these ports comes here, too.
-    fileprivate func covers(_ range: ClosedRange<Port>, of other: NATWay) -> Bool {
+    /// How much work it is to compare or to copy.
+    fileprivate var weight: Int {
+        1 + (ports?.count ?? 0) / 32
+            + (notDestinations.count + notSources.count + notInterfaces.count) / 8
+    }
+
+    /// Whether everything of `other` comes here, too, if its port does.
+    fileprivate func covers(_ other: NATWay) -> Bool {
         let isOfFamily = isIPv6 == nil || isIPv6 == other.isIPv6
         let isOfProtocol = transport == nil || transport == other.transport
         let isThere = destination == nil || destination == other.destination
         return isOfFamily && isOfProtocol && isThere
             && notDestinations.allSatisfy(other.notDestinations.contains)
-            && (ports?.contains { $0.contains(range.lowerBound) && $0.contains(range.upperBound) }
-                ?? true)
+    }
+
+    /// Whether all of these ports come here.
+    fileprivate func holds(_ range: ClosedRange<Port>) -> Bool {
+        guard let ports else { return true }
+        // The last range that does not begin behind it.
+        var (low, high) = (0, ports.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if ports[middle].lowerBound <= range.lowerBound {
+                low = middle + 1
+            } else {
+                high = middle
+            }
+        }
+        return low > 0 && ports[low - 1].upperBound >= range.upperBound
     }
 }

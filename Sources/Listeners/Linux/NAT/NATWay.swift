@@ -14,8 +14,14 @@ struct NATWay: Equatable {
     var notDestinations: [AddressBlock] = []
     /// The only interface that it comes from.
     var interface: String?
+    /// Interfaces that it does not come from.
+    var notInterfaces: [String] = []
     /// Whether only some clients, by their address, come here; and which.
     var source: AddressBlock?
+    /// Clients that do not come here.
+    var notSources: [AddressBlock] = []
+    /// Whether only some clients come here, and it is not known which.
+    var isForSome = false
     /// What else is asked, that is not understood.
     var unreadable: String?
     /// The rule that asks for the port.
@@ -27,12 +33,13 @@ struct NATWay: Equatable {
         var table: String
         var chain: String
         var number: String
+        /// As its author wrote it, up to 256 bytes.
         var comment: String
 
         /// As `ip nat DOCKER handle 7 "web"`.
         var text: String {
             let family = [NATRuleset.inet: "inet", NATRuleset.ipv6: "ip6"][family] ?? "ip"
-            let comment = comment.isEmpty ? "" : " \"\(comment)\""
+            let comment = comment.isEmpty ? "" : " \"\(printable(comment))\""
             return "\(family) \(printable(table)) \(printable(chain)) \(number)\(comment)"
         }
     }
@@ -60,8 +67,7 @@ struct NATWay: Equatable {
         case .destination(let block, let isNegated): return toBlock(block, isNegated)
         // Connections to this machine are the only ones of interest.
         case .destinationIsOwn(let isOwn): return isOwn ? way : nil
-        case .source(let block, let isNegated):
-            if !isNegated { way.source = block ?? source }
+        case .source(let block, let isNegated): return from(block, isNegated)
         case .inInterface(let name, let isNegated): return arriving(name, isNegated, hook)
         case .outInterface(let name, let isNegated):
             // To an address of its own a machine sends through `lo`, and only what it sends itself.
@@ -99,18 +105,52 @@ struct NATWay: Equatable {
         return way
     }
 
-    private func arriving(_ name: String, _ isNegated: Bool, _ hook: NATHook) -> NATWay? {
-        if isNegated { return self }
-        // What a program of this machine sends has not arrived anywhere.
-        guard hook == .prerouting, name != "lo", interface.map({ $0 == name }) ?? true
-        else { return nil }
+    private func from(_ block: AddressBlock?, _ isNegated: Bool) -> NATWay? {
         var way = self
+        guard let block, notSources.count < Self.mostExceptions else {
+            way.isForSome = true
+            return way
+        }
+        if block.isAll { return isNegated ? nil : way }
+        if isNegated { way.notSources.append(block) } else { way.source = block }
+        return way
+    }
+
+    private func arriving(_ name: String, _ isNegated: Bool, _ hook: NATHook) -> NATWay? {
+        var way = self
+        if isNegated {
+            // What a program of this machine sends has not arrived anywhere, and what arrives from others not at `lo`.
+            guard hook == .prerouting, name != "lo", !notInterfaces.contains(name) else {
+                return way
+            }
+            guard interface != name else { return nil }
+            way.isForSome = isForSome || notInterfaces.count >= Self.mostExceptions
+            if !way.isForSome { way.notInterfaces.append(name) }
+            return way
+        }
+        guard hook == .prerouting, name != "lo", interface.map({ $0 == name }) ?? true,
+            !notInterfaces.contains(name)
+        else { return nil }
         way.interface = name
         return way
     }
 
+    /// So many interfaces, and blocks of clients, are told apart.
+    private static let mostExceptions = 64
+
     /// Whether everything that comes here asks nothing but a family, a protocol, ports and addresses.
-    var isPlain: Bool { interface == nil && source == nil && unreadable == nil }
+    var isPlain: Bool { !isForSomeClients && notInterfaces.isEmpty && unreadable == nil }
+
+    /// Whether it asks who the client is, beside what ``notInterfaces`` says.
+    var isForSomeClients: Bool {
+        interface != nil || source != nil || !notSources.isEmpty || isForSome
+    }
+
+    /// Whether a client at an address of this machine comes here.
+    func takes(_ client: IPAddress) -> Bool {
+        !isForSome && source?.contains(client) ?? true
+            && !notSources.contains { $0.contains(client) }
+    }
 
     /// Whether a connection to an address comes here.
     func admits(_ address: IPAddress) -> Bool {

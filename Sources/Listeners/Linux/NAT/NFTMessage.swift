@@ -99,6 +99,10 @@ enum NFTMessage {
             chain.first(7)?.exactName == "nat",
             let place = hook.first(1)?.bigWord().flatMap(NATHook.init), isKnown(family)
         else { return }
+        guard ruleset.bases.count < NATRuleset.mostBases else {
+            ruleset.isCut = true
+            return
+        }
         let priority = hook.first(2)?.bigWord().map { Int32(bitPattern: $0) } ?? 0
         let id = NATRuleset.ID(family: family, table: table.exactName, name: name.exactName)
         ruleset.bases.append(NATRuleset.Base(chain: id, hook: place, priority: priority))
@@ -110,10 +114,14 @@ enum NFTMessage {
         let id = NATRuleset.ID(family: family, table: table.exactName, name: chain.exactName)
         let handle = rule.first(3)?.big(0, size: 8) ?? 0
         let comment = rule.first(7).map(comment) ?? ""
+        let steps = rule.first(4).map { NFTExpression.steps($0, family) } ?? []
+        ruleset.stepCount += steps.count
+        guard ruleset.stepCount <= NATRuleset.mostSteps else {
+            ruleset.isCut = true
+            return
+        }
         ruleset.rules[id, default: []].append(
-            NATRuleset.Rule(
-                number: "handle \(handle)", comment: comment,
-                steps: rule.first(4).map { NFTExpression.steps($0, family) } ?? []))
+            NATRuleset.Rule(number: "handle \(handle)", comment: comment, steps: steps))
     }
 
     private static func isKnown(_ family: UInt8) -> Bool {
@@ -125,7 +133,7 @@ enum NFTMessage {
         var rest = userData
         while let kind = rest.first, let length = rest.dropFirst().first {
             guard let value = rest.part(2, Int(length)) else { break }
-            if kind == 0 { return value.name }
+            if kind == 0 { return value.exactName }
             rest = rest.dropFirst(2 + Int(length))
         }
         return ""

@@ -5,13 +5,18 @@ internal import TwinportModel
 // A port that only rules publish is a listener without a socket. How far it reaches, and where it is dialled, depends on
 // the hook whose rules take it:
 //
-//     prerouting        other machines reach it: it counts as bound to the wildcard, or to the address that is asked for
+//     prerouting        other machines reach it: it counts as bound to the wildcard, or to the address that is asked for.
+//                       Not if it takes some clients only: those of an interface, or by their addresses
 //     output            programs of this machine reach it: dialled as they would. Alone, it counts as bound to loopback
 //
 //     dialled           for clients like programs here                  for others, who must not look like loopback
 //     output, local     127.0.0.1 where the rule takes it               an own address
 //     output, remote    the own address that is nearest to the target   the same
 //     else              the target itself, or where it is redirected to, at an own address
+//
+// A rule that leaves out an interface takes some clients only, too. It takes all if what it leaves out is the bridge of the
+// containers to which it sends, as Docker's `! -i docker0`: the target is in that interface's own network, and behind it
+// there is no router.
 //
 // `remote` goes through an own address and not through loopback, because a packet from 127.0.0.1 leaves this machine only
 // with `route_localnet` and a rule that masquerades it.
@@ -28,6 +33,8 @@ struct PublishedPorts {
         var addresses: [IPAddress] = []
         /// Whether packets from 127.0.0.0/8 may leave it.
         var routesLoopback = false
+        /// The networks of interfaces behind which there is no router, as bridges of containers are.
+        var innerNetworks: [String: [AddressBlock]] = [:]
     }
 
     /// A listener, and what is known of who made the rule.
@@ -50,6 +57,8 @@ struct PublishedPorts {
     private struct Hits {
         var output: NATHit?
         var outside: NATHit?
+        /// Whether that one takes all clients.
+        var isOpen = false
     }
 
     private let machine: Machine
@@ -57,8 +66,8 @@ struct PublishedPorts {
     private(set) var found: [Found] = []
     /// Whether there are more ports, or rules for more ports, than are mirrored.
     private(set) var isCut = false
-    /// How many places of hits are looked at.
-    private var budget = 200_000
+    /// How many places of hits are looked at; addresses that are compared for them count a quarter.
+    private var budget = 100_000
 
     init(_ hits: [NATHit], on machine: Machine) {
         self.machine = machine
@@ -75,11 +84,15 @@ struct PublishedPorts {
             isCut = true
             return
         }
+        if hit.way.destination != nil { budget -= machine.addresses.count / 4 }
+        let isOpen = hit.hook == .prerouting && isForAll(hit)
         for isIPv6 in families(of: hit) {
             for kind in kinds(of: hit) {
                 for address in addresses(of: hit, isIPv6: isIPv6) {
                     for port in ports.joined() where port != 0 {
-                        note(hit, Place(isIPv6: isIPv6, kind: kind, port: port, address: address))
+                        note(
+                            hit, isOpen,
+                            Place(isIPv6: isIPv6, kind: kind, port: port, address: address))
                     }
                 }
             }
@@ -108,18 +121,27 @@ struct PublishedPorts {
         return (block.contains(loopback) ? [loopback] : []) + own.map(Optional.init)
     }
 
-    private mutating func note(_ hit: NATHit, _ place: Place) {
+    private mutating func note(_ hit: NATHit, _ isOpen: Bool, _ place: Place) {
         budget -= 1
         guard budget > 0, places[place] != nil || places.count < Self.most else {
             isCut = true
             return
         }
+        var hits = places[place] ?? Hits()
+        if places[place] == nil { budget -= comparisons(for: hit) / 4 }
         switch hit.hook {
-        case .output where places[place]?.output == nil: places[place, default: Hits()].output = hit
-        case .prerouting where places[place]?.outside == nil:
-            places[place, default: Hits()].outside = hit
-        default: break
+        case .output: hits.output = hits.output ?? hit
+        // One that takes all clients counts before one that takes some.
+        case .prerouting where hits.outside == nil || isOpen && !hits.isOpen:
+            (hits.outside, hits.isOpen) = (hit, isOpen)
+        case .prerouting: break
         }
+        places[place] = hits
+    }
+
+    /// How often an address is compared until it is known where a hit is dialled.
+    private func comparisons(for hit: NATHit) -> Int {
+        machine.addresses.count * (1 + hit.way.notDestinations.count + hit.way.notSources.count)
     }
 
     // MARK: Listeners
@@ -128,17 +150,22 @@ struct PublishedPorts {
         let hit = hits.output ?? hits.outside
         let wildcard: IPAddress = place.isIPv6 ? .anyV6 : .anyV4
         let loopback: IPAddress = place.isIPv6 ? .loopbackV6 : .loopbackV4
-        let address = place.address ?? (hits.outside == nil ? loopback : wildcard)
+        let open = hits.isOpen ? hits.outside : nil
+        let isInner = open == nil && (hits.output != nil || hits.outside == nil)
+        let address = place.address ?? (isInner ? loopback : wildcard)
         let key = ListenerKey(
             kind: place.kind, endpoint: Endpoint(address, place.port),
             isV6Only: address == .anyV6)
         var publication = Publication(rule: Self.words(hit))
-        (publication.near, publication.far) = ways(place, hits)
+        (publication.near, publication.far) = ways(place, hits.output, open)
         var traits = SocketTraits()
         if publication.near == nil, publication.far == nil {
             traits.obstacle = .other(Self.obstacle(hits))
         }
         var listener = Listener(key: key, uid: 0, inode: 0, traits: traits)
+        // Who is not like a program of this machine cannot be brought there.
+        listener.isLoopbackOnly =
+            publication.far == nil && publication.near?.address.isLoopback == true
         listener.published = publication
         let target = hit?.target.address
         return Found(
@@ -157,7 +184,9 @@ struct PublishedPorts {
         if let what = ways.lazy.compactMap(\.unreadable).first {
             return "its rule asks for something that is not understood (\(what))"
         }
-        if ways.contains(where: { $0.source != nil }) { return "its rule serves some clients only" }
+        if ways.contains(where: { $0.isForSomeClients || !$0.notInterfaces.isEmpty }) {
+            return "its rule serves some clients only"
+        }
         return "its rule cannot be followed from here"
     }
 
@@ -182,22 +211,31 @@ struct PublishedPorts {
         address.isLoopback || machine.addresses.contains(address)
     }
 
+    /// Whether clients of all other machines come to a rule.
+    private func isForAll(_ hit: NATHit) -> Bool {
+        guard hit.way.unreadable == nil, !hit.way.isForSomeClients else { return false }
+        return hit.way.notInterfaces.allSatisfy { name in
+            guard let target = hit.target.address else { return false }
+            return machine.innerNetworks[name]?.contains { $0.contains(target) } ?? false
+        }
+    }
+
     /// Where it is dialled, for clients like programs of this machine and for others.
-    private func ways(_ place: Place, _ hits: Hits) -> (near: Endpoint?, far: Endpoint?) {
-        if let output = hits.output, output.way.unreadable == nil {
+    private func ways(
+        _ place: Place, _ output: NATHit?, _ outside: NATHit?
+    ) -> (near: Endpoint?, far: Endpoint?) {
+        let direct = outside.flatMap { self.direct(place, $0) }
+        if let output, output.way.unreadable == nil {
             let own = self.own(place, output).map { Endpoint($0, place.port) }
             let loopback = Endpoint(place.isIPv6 ? .loopbackV6 : .loopbackV4, place.port)
             let takesLoopback =
                 place.address.map(\.isLoopback) ?? true && output.way.admits(loopback.address)
-                && output.way.source.map { $0.contains(loopback.address) } ?? true
+                && output.way.takes(loopback.address)
             let isLocal = output.target.address.map(isOwn) ?? true
-            if isLocal, takesLoopback { return (loopback, own) }
+            if isLocal, takesLoopback { return (loopback, own ?? direct) }
             if let own { return (own, own) }
-            if takesLoopback, machine.routesLoopback, !place.isIPv6 { return (loopback, nil) }
+            if takesLoopback, machine.routesLoopback, !place.isIPv6 { return (loopback, direct) }
         }
-        guard let outside = hits.outside, outside.way.unreadable == nil, outside.way.source == nil
-        else { return (nil, nil) }
-        let direct = self.direct(place, outside)
         return (direct, direct)
     }
 
@@ -206,7 +244,7 @@ struct PublishedPorts {
         let usable = machine.addresses.filter { address in
             !address.isLoopback && address.isIPv6 == place.isIPv6
                 && place.address.map { $0 == address } ?? true && hit.way.admits(address)
-                && hit.way.source.map { $0.contains(address) } ?? true
+                && hit.way.takes(address)
         }
         return nearest(usable, to: hit.target.address)
     }

@@ -18,8 +18,10 @@ final class PublishedSource {
     private static let pollEvery: UInt64 = 2_000
     private static let ownersEvery: UInt64 = 500
     private static let tries = 7
-    /// RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR.
-    private static let addressGroups: [Int32] = [5, 9]
+    /// So many addresses of the machine are looked at.
+    private static let mostAddresses = 256
+    /// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR: an interface has its network while it is up.
+    private static let addressGroups: [Int32] = [1, 5, 9]
 
     private let reader = RuleReader()
     private let finder: any ProcessFinder
@@ -183,7 +185,8 @@ final class PublishedSource {
 
     /// Makes listeners of the hits.
     private func derive() {
-        let ports = PublishedPorts(rules.hits, on: rules.hits.isEmpty ? .init() : Self.machine())
+        let ports = PublishedPorts(
+            rules.hits, on: rules.hits.isEmpty ? .init() : Self.machine(for: rules.hits))
         rules.found = ports.found
         let note = "; some rules are left out: there are too many, or they take too many ports"
         if rules.isCut || ports.isCut, !state.hasSuffix(note) { state += note }
@@ -196,13 +199,17 @@ final class PublishedSource {
         }
     }
 
-    private static func machine() -> PublishedPorts.Machine {
+    private static func machine(for hits: [NATHit]) -> PublishedPorts.Machine {
         let folder = "/proc/sys/net/ipv4/conf"
         let routes = SystemFiles.names(in: folder).contains { name in
             !name.hasPrefix(".")
                 && SystemFiles.text("\(folder)/\(name)/route_localnet")?.first == "1"
         }
-        return PublishedPorts.Machine(addresses: Network.addresses(), routesLoopback: routes)
+        // Routes are many on some machines.
+        let areNetworksAsked = hits.contains { !$0.way.notInterfaces.isEmpty }
+        return PublishedPorts.Machine(
+            addresses: Array(Network.addresses().prefix(mostAddresses)), routesLoopback: routes,
+            innerNetworks: areNetworksAsked ? NetworkFiles.innerNetworks() : [:])
     }
 
     // MARK: Owners
@@ -228,7 +235,8 @@ final class PublishedSource {
             listener.owner = owner
         } else {
             let container = Container(ruleComment: found.comment)
-            let name = container == nil && !found.comment.isEmpty ? found.comment : found.engine
+            let comment = printable(found.comment)
+            let name = container == nil && !comment.isEmpty ? comment : found.engine
             listener.owner = SocketOwner(maker: name, container: container)
         }
         return listener

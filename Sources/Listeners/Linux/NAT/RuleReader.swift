@@ -4,7 +4,7 @@ internal import TwinportModel
 
 /// Reads the NAT rules of the calling thread's network namespace. Takes CAP_NET_ADMIN. Owned by the watcher's thread.
 final class RuleReader {
-    /// So many bytes of an answer are read.
+    /// So many bytes are read at once, of all answers.
     private static let mostBytes = 32 << 20
     /// So many sets are read for their elements.
     private static let mostSets = 512
@@ -12,6 +12,7 @@ final class RuleReader {
 
     private var box: Box?
     private var buffer = [UInt8](repeating: 0, count: 65_536)
+    private var bytesLeft = 0
 
     private final class Box {
         let socket: DiagSocket
@@ -29,6 +30,7 @@ final class RuleReader {
 
     /// Reads all of nftables.
     func nftables() -> Outcome {
+        bytesLeft = Self.mostBytes
         do throws(SystemError) {
             let box = try opened()
             return try read(box)
@@ -52,96 +54,123 @@ final class RuleReader {
 
     private func read(_ box: Box) throws(SystemError) -> Outcome {
         var ruleset = NATRuleset()
-        var count = 0
-        var isWhole = try ask(box, NFTMessage.request(.chains), .chains) { family, chain in
+        var end = try ask(box, NFTMessage.request(.chains), .chains) { family, chain in
             NFTMessage.note(chain: chain, family, in: &ruleset)
+            return !ruleset.isCut
         }
         // Without a chain for NAT nothing else is of interest.
-        guard isWhole, !ruleset.bases.isEmpty else { return isWhole ? .read(ruleset) : .outdated }
-        isWhole = try ask(box, NFTMessage.request(.rules), .rules) { family, rule in
-            count += 1
-            if count <= NATRuleset.mostRules {
-                NFTMessage.note(rule: rule, family, in: &ruleset)
-            } else {
-                ruleset.isCut = true
-            }
-        }
-        guard isWhole else { return .outdated }
-        return try readSets(box, &ruleset) ? .read(ruleset) : .outdated
+        if end == .whole, !ruleset.bases.isEmpty { end = try readRules(box, &ruleset) }
+        if end == .whole, !ruleset.rules.isEmpty { end = try readSets(box, &ruleset) }
+        if end == .cut { ruleset.isCut = true }
+        return end == .outdated ? .outdated : .read(ruleset)
     }
 
-    /// Reads the sets that rules of NAT tables ask.
-    private func readSets(_ box: Box, _ ruleset: inout NATRuleset) throws(SystemError) -> Bool {
-        var wanted: Set<NATRuleset.ID> = []
+    /// Reads the rules of tables that have chains for NAT.
+    private func readRules(_ box: Box, _ ruleset: inout NATRuleset) throws(SystemError) -> End {
         let tables = Set(ruleset.bases.map { TableName($0.chain) })
-        for (chain, rules) in ruleset.rules where tables.contains(TableName(chain)) {
+        var count = 0
+        return try ask(box, NFTMessage.request(.rules), .rules) { family, rule in
+            let table = TableName(family: family, name: rule.first(1)?.exactName ?? "")
+            guard tables.contains(table) else { return true }
+            count += 1
+            if count > NATRuleset.mostRules { return false }
+            NFTMessage.note(rule: rule, family, in: &ruleset)
+            return !ruleset.isCut
+        }
+    }
+
+    /// Reads the sets that rules ask, while there is room for all of a set's elements.
+    private func readSets(_ box: Box, _ ruleset: inout NATRuleset) throws(SystemError) -> End {
+        var wanted: Set<NATRuleset.ID> = []
+        for (chain, rules) in ruleset.rules {
             for name in rules.lazy.flatMap(\.steps).compactMap(\.set) {
                 wanted.insert(
                     NATRuleset.ID(family: chain.family, table: chain.table, name: name))
             }
         }
-        guard !wanted.isEmpty else { return true }
+        guard !wanted.isEmpty else { return .whole }
         var heads: [NFTMessage.SetHead] = []
-        let isWhole = try ask(box, NFTMessage.request(.sets), .sets) { family, set in
-            guard let head = NFTMessage.head(set: set, family), wanted.contains(head.id) else {
-                return
+        var end = try ask(box, NFTMessage.request(.sets), .sets) { family, set in
+            if let head = NFTMessage.head(set: set, family), wanted.contains(head.id) {
+                heads.append(head)
             }
-            heads.append(head)
+            return heads.count <= Self.mostSets
         }
-        if heads.count > Self.mostSets { ruleset.isCut = true }
-        for head in heads.prefix(Self.mostSets) where isWhole {
+        var left = NATRuleset.mostElements
+        for head in heads where end == .whole {
             var raw: [NFTMessage.RawElement] = []
-            let request = NFTMessage.request(.elements, of: head.id)
-            guard try ask(box, request, .elements, { NFTMessage.note(elements: $1, in: &raw) })
-            else { return false }
-            if raw.count >= NATRuleset.mostElements { ruleset.isCut = true }
-            ruleset.sets[head.id] = NFTMessage.elements(raw, head)
+            end = try ask(box, NFTMessage.request(.elements, of: head.id), .elements) {
+                NFTMessage.note(elements: $1, in: &raw)
+                return raw.count < left
+            }
+            if end == .whole { ruleset.sets[head.id] = NFTMessage.elements(raw, head) }
+            left -= raw.count
         }
-        return isWhole
+        return end
     }
 
     private struct TableName: Hashable {
         let family: UInt8
         let name: String
-        init(_ id: NATRuleset.ID) { (family, name) = (id.family, id.table) }
+
+        init(family: UInt8, name: String) { (self.family, self.name) = (family, name) }
+        init(_ id: NATRuleset.ID) { self.init(family: id.family, name: id.table) }
+    }
+
+    /// How an answer ended.
+    private enum End {
+        case whole
+        /// The rules changed meanwhile.
+        case outdated
+        /// The rest of it was too much, and is not read.
+        case cut
     }
 
     /// Asks, and reads the answer to its end.
     ///
-    /// - Returns: False when the rules changed meanwhile.
+    /// - Parameter body: Takes a message, and returns whether there is room for more.
     private func ask(
         _ box: Box, _ request: [UInt8], _ subject: NFTMessage.Subject,
-        _ body: (UInt8, NetlinkAttributes) -> Void
-    ) throws(SystemError) -> Bool {
+        _ body: (UInt8, NetlinkAttributes) -> Bool
+    ) throws(SystemError) -> End {
         // Of an answer that was not read to its end.
         box.socket.drain()
         try box.socket.send(request)
-        var total = 0
-        while total < Self.mostBytes, let count = try box.socket.receive(into: &buffer), count > 0 {
-            total += count
-            switch NFTMessage.read(buffer[..<min(count, buffer.count)], subject, body) {
-            case .more: continue
-            case .whole: return true
-            case .outdated: return false
+        var hasRoom = true
+        while let count = try box.socket.receive(into: &buffer), count > 0 {
+            bytesLeft -= count
+            let progress = NFTMessage.read(buffer[..<min(count, buffer.count)], subject) {
+                if hasRoom { hasRoom = body($0, $1) }
+            }
+            switch progress {
+            case .more where hasRoom && bytesLeft > 0: continue
+            case .more:
+                // The kernel goes on with a dump for as long as its socket is there.
+                self.box = nil
+                return .cut
+            case .whole: return hasRoom ? .whole : .cut
+            case .outdated: return .outdated
             case .refused(let code):
                 // ENOENT: a set that is gone. EINTR: as outdated.
-                if code == 2 || code == 4 { return false }
+                if code == 2 || code == 4 { return .outdated }
                 throw SystemError("nftables", code)
             case .nonsense: throw SystemError("nftables", 74)
             }
         }
-        return false
+        return .outdated
     }
 
     /// A number that changes with every change of nftables; nil when it cannot be told.
     func generation() -> UInt32? {
         // What cannot be told now is asked again.
         guard let box = try? opened() else { return nil }
+        bytesLeft = Self.mostBytes
         var number: UInt32?
-        let isTold = try? ask(box, NFTMessage.request(.generation), .generation) {
+        let end = try? ask(box, NFTMessage.request(.generation), .generation) {
             number = $1.first(1)?.bigWord()
+            return true
         }
-        return isTold == true ? number : nil
+        return end == .whole ? number : nil
     }
 
     // MARK: iptables-legacy
@@ -155,9 +184,14 @@ final class RuleReader {
 
     /// Reads that table; nil when it cannot be read.
     func legacy(isIPv6: Bool) -> NATRuleset? {
-        guard let head = PacketFilter.natInfo(isIPv6: isIPv6),
-            let info = LegacyTable.Info(head[...]),
-            let entries = PacketFilter.natEntries(isIPv6: isIPv6, size: info.size)
+        guard let head = PacketFilter.natInfo(isIPv6: isIPv6) else { return nil }
+        guard let info = LegacyTable.Info(head[...]) else {
+            // It is too long.
+            var nothing = NATRuleset()
+            nothing.isCut = true
+            return nothing
+        }
+        guard let entries = PacketFilter.natEntries(isIPv6: isIPv6, size: info.size)
         else { return nil }
         return LegacyTable.ruleset(info, entries[...], isIPv6: isIPv6)
     }

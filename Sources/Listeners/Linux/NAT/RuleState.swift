@@ -108,21 +108,28 @@ struct RuleState {
 
     // MARK: Sets
 
-    /// The states of connections that are in a set, one for each element; of a set of ports, one for all.
-    func found(
-        in elements: [NATRuleset.Element], _ slot: Int, to target: Int?, _ hook: NATHook
-    ) -> [(state: RuleState, element: NATRuleset.Element?)] {
-        if elements.allSatisfy({ $0.data == nil && !$0.isDefault }),
-            case (let field, _, nil)? = self.field(slot), FieldTest.isPort(field)
-        {
-            let ranges = elements.compactMap(Self.ports)
-            return meeting([.ports(ranges)], hook).map { [($0, nil)] } ?? []
+    /// The state of connections that are in a set of ports or of many clients, if there is one, for all its elements at
+    /// once; nil: each element has a state of its own.
+    func joining(
+        _ elements: [NATRuleset.Element], _ slot: Int, _ hook: NATHook
+    ) -> [RuleState]? {
+        guard elements.allSatisfy({ $0.data == nil && !$0.isDefault }),
+            case (let field, _, nil)? = self.field(slot)
+        else { return nil }
+        if FieldTest.isPort(field) {
+            return meeting([.ports(elements.compactMap(Self.ports))], hook).map { [$0] } ?? []
         }
-        return elements.compactMap { element in
-            guard var state = meeting(asking(element, slot), hook) else { return nil }
-            if let target, case .value(let bytes)? = element.data { state.put(bytes, target) }
-            return (state, element)
-        }
+        guard elements.count > 1, FieldTest(field, way, nil).isAboutSource else { return nil }
+        return meeting([.source(nil, isNegated: false)], hook).map { [$0] } ?? []
+    }
+
+    /// The state of connections that an element of a set stands for, with what a map gives in a register.
+    func meeting(
+        _ element: NATRuleset.Element, _ slot: Int, to target: Int?, _ hook: NATHook
+    ) -> RuleState? {
+        guard var state = meeting(asking(element, slot), hook) else { return nil }
+        if let target, case .value(let bytes)? = element.data { state.put(bytes, target) }
+        return state
     }
 
     private static func ports(_ element: NATRuleset.Element) -> ClosedRange<Port>? {
@@ -156,19 +163,19 @@ struct RuleState {
         return conditions
     }
 
-    /// The state of connections that are not in a set.
+    /// The state of connections that are not in a set; nil: what is in it was not read.
     func lackingAll(
-        _ elements: [NATRuleset.Element], _ slot: Int, _ hook: NATHook
+        _ elements: [NATRuleset.Element]?, _ slot: Int, _ hook: NATHook
     ) -> RuleState {
         var conditions: [NATCondition] = [.unreadable("a set")]
-        if case (let field, _, nil)? = self.field(slot) {
+        if let elements, case (let field, _, nil)? = self.field(slot) {
             let test = FieldTest(field, way, nil)
             if FieldTest.isPort(field) {
                 conditions = [.ports(PortSet.complement(elements.compactMap(Self.ports)))]
             } else if elements.count <= 64, elements.allSatisfy({ $0.from == $0.to }) {
                 conditions = elements.flatMap { test.equals($0.from[...], isNegated: true) }
             } else if test.isAboutSource {
-                conditions = []
+                conditions = [.source(nil, isNegated: true)]
             }
         }
         return meeting(conditions, hook) ?? self
@@ -277,7 +284,7 @@ struct FieldTest {
             return [.ports(isNegated ? PortSet.complement([first...last]) : [first...last])]
         }
         if field == .chance { return [] }
-        if isAboutSource { return [.source(nil, isNegated: isNegated), .unreadable("a source")] }
+        if isAboutSource { return [.source(nil, isNegated: isNegated)] }
         guard case .payload(1, let offset) = field, offset == (way.isIPv6 == true ? 24 : 16),
             let block = Self.block(from, to, isIPv6: way.isIPv6 == true)
         else { return [.unreadable("a range")] }
