@@ -216,9 +216,15 @@ extension EndToEnd {
                         iptables -t nat -A $chain -p tcp --dport 8090 \(dnat)
                     done
                     iptables -t nat -A OUTPUT -p tcp --dport 8095 -m owner --uid-owner 7 \(dnat)
+                    iptables -t nat -A PREROUTING -i wg0 -p tcp --dport 8096 \(dnat)
+                    iptables -t nat -A PREROUTING ! -i wg0 -p tcp --dport 8097 \(dnat)
                     """)
                 let told = try lab.wait("127.0.0.1:8095", state: "unsupported")
                 #expect(told.reason?.contains("(xt owner)") == true, "\(told)")
+                for port in [8_096, 8_097] {
+                    let told = try lab.wait("0.0.0.0:\(port)", state: "unsupported")
+                    #expect(told.reason?.contains("serves some clients only") == true, "\(told)")
+                }
                 let row = try lab.wait("0.0.0.0:8090")
                 #expect(row.owner == "\(server.pid)/python3")
                 server.stop()

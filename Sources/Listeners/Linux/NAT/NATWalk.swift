@@ -12,11 +12,11 @@ internal import TwinportModel
 // with the port: it is told, and no mirror stands for it.
 
 // Work is counted: one for each chain and rule that is come to, and one for each step, for each way that takes it, for each
-// element of a set that it is compared with; more where a way is long. At ``mostWork`` everything ends at once.
+// element of a set that it is compared with; more where a way is long. At a limit everything ends at once.
 
 /// Follows the rules of one machine. Pure. The work is bounded, whatever the rules say.
 struct NATWalk {
-    /// So much is done, which takes at most 50 ms.
+    /// So much is done, which takes at most 50 ms; half of it for each hook.
     static let mostWork = 100_000
     private static let deepest = 16
     private static let mostWays = 4_096
@@ -31,6 +31,7 @@ struct NATWalk {
     private var settled: [NATWay] = []
     /// What was done so far.
     private(set) var work = 0
+    private var limit = 0
 
     /// Follows all of them.
     init(_ ruleset: NATRuleset) {
@@ -38,6 +39,7 @@ struct NATWalk {
         isCut = ruleset.isCut
         for hook in [NATHook.output, .prerouting] {
             settled = []
+            limit += Self.mostWork / 2
             let bases = ruleset.bases.filter { $0.hook == hook }
             for base in bases.sorted(by: { $0.priority < $1.priority }) {
                 let start = NATWay(family: base.chain.family)
@@ -51,11 +53,11 @@ struct NATWalk {
     /// - Returns: Whether it may be done.
     private mutating func spend(_ amount: Int) -> Bool {
         work += amount
-        if work >= Self.mostWork { isCut = true }
-        return work < Self.mostWork
+        if isOver { isCut = true }
+        return !isOver
     }
 
-    private var isOver: Bool { work >= Self.mostWork }
+    private var isOver: Bool { work >= limit }
 
     /// What is left of a way after a chain.
     private enum Rest {
@@ -233,7 +235,7 @@ struct NATWalk {
         let comparisons = settled.reduce(0) {
             $0 + 1 + $1.notDestinations.count * way.notDestinations.count / 4
         }
-        guard spend(way.weight + comparisons / 4) else { return }
+        guard spend(4 * way.weight + comparisons / 4) else { return }
         let others = settled.filter { $0.covers(way) }
         guard spend(others.count * ports.count / 2) else { return }
         way.ports = ports.filter { range in !others.contains { $0.holds(range) } }

@@ -72,8 +72,9 @@ struct PublishedPorts {
     init(_ hits: [NATHit], on machine: Machine) {
         self.machine = machine
         for hit in hits { sort(hit) }
-        found = places.map { make($0, $1) }
-            .sorted { $0.listener.key.sortText < $1.listener.key.sortText }
+        // Each text is made once.
+        found = places.map { make($0, $1) }.map { ($0.listener.key.sortText, $0) }
+            .sorted { $0.0 < $1.0 }.map(\.1)
     }
 
     // MARK: Places
