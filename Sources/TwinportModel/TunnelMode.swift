@@ -31,7 +31,8 @@ public enum TunnelMode: Hashable, Sendable {
         case .connect(.vsock(nil, let port)):
             return "any is who may call, and cannot be dialled; expected \(peer)'s number, as "
                 + "vsock://\(role == .host ? 3 : 2):\(port)"
-        case .listen(.vsock(let cid?, let port)) where role == .host && cid <= 2:
+        // 1 is vsock's loopback: both ends in one kernel.
+        case .listen(.vsock(let cid?, let port)) where role == .host && (cid == 0 || cid == 2):
             return
                 "\(cid) is no guest's number, and the number is who may call; expected vsock://any:\(port), or the "
                 + "guest's, as vsock://3:\(port)"

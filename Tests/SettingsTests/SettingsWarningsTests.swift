@@ -118,4 +118,9 @@ import TwinportModel
             #expect("\(error)".contains(words), "\(error)")
         }
     }
+
+    @Test func `vsock's loopback is a place for both ends`() throws {
+        let found = try SettingsFile.decode("tunnel: {listen: \"vsock://1:80\"}", file: "s.yaml")
+        #expect(found.tunnel == .listen(.vsock(cid: 1, port: 80)))
+    }
 }
