@@ -83,7 +83,7 @@ extension EndToEnd {
                 let explained = try lab.explain("8090")
                 #expect(
                     explained.contains("The published TCP port 127.0.0.1:8090 in the guest")
-                        && explained.contains("The rule ip nat OUTPUT handle ")
+                        && explained.contains("a rule publishes it: ip nat OUTPUT handle ")
                         && explained.contains("dnat to 10.88.0.2:80"), "\(explained)")
                 #expect(try lab.agentSays(["explain", "8090"]).output.contains("ip nat OUTPUT"))
                 let table = try lab.twinport(["ports", "--control", lab.controlPath]).output
