@@ -89,7 +89,8 @@ extension EndToEnd {
                     let memory = Double(try residentBytes(pids[at])) / 1_048_576
                     print("idle \(name), hints \(hints): \(best[at]) % of a core, \(memory) MiB")
                     #expect(best[at] <= bound || Sanitizer.isOn)
-                    #expect(memory <= Sanitizer.memoryBound(name == "agent" ? 17 : 48))
+                    // The reader of rules, and forwards, took the agent from 16.5 to 17.4.
+                    #expect(memory <= Sanitizer.memoryBound(name == "agent" ? 18.5 : 48))
                 }
             }
         }
