@@ -100,11 +100,8 @@ package final class OpenerProcess: Sendable {
     ///   node then makes no sockets: without an opener it would do so itself, where its sandbox is in the way.
     package func channel() -> OpenerProcess {
         guard send(.channel), pipe.hasMessage(within: 5_000) else { return Self.ended }
-        var bytes = [UInt8](repeating: 0, count: SocketRequest.longest)
-        var descriptor: Int32 = -1
-        let count = unsafe ckernel_receive_with_descriptor(
-            pipe.raw, &bytes, bytes.count, &descriptor)
-        guard count > 0, descriptor >= 0 else { return Self.ended }
+        let descriptor = take().descriptor
+        guard descriptor >= 0 else { return Self.ended }
         return OpenerProcess(PacketPipe(OwnedFD(taking: descriptor)))
     }
 
@@ -136,14 +133,22 @@ package final class OpenerProcess: Sendable {
 
     /// Takes the next answer.
     package func receive() -> Received {
+        let (bytes, descriptor, error) = take()
+        if error == EAGAIN || error == EINTR { return .nothing }
+        guard !bytes.isEmpty, let reply = SocketReply(bytes, descriptor: descriptor) else {
+            return .ended
+        }
+        return .reply(reply)
+    }
+
+    /// A message, and the descriptor that came with it, or -1; without one the errno.
+    private func take() -> (bytes: [UInt8], descriptor: Int32, error: Int32) {
         var bytes = [UInt8](repeating: 0, count: SocketRequest.longest)
         var descriptor: Int32 = -1
         let count = unsafe ckernel_receive_with_descriptor(
             pipe.raw, &bytes, bytes.count, &descriptor)
-        if count < 0 { return errno == EAGAIN || errno == EINTR ? .nothing : .ended }
-        guard count > 0, let reply = SocketReply(Array(bytes[..<count]), descriptor: descriptor)
-        else { return .ended }
-        return .reply(reply)
+        if count < 0 { return ([], -1, errno) }
+        return (Array(bytes[..<count]), descriptor, 0)
     }
 
     /// Ends it, and waits a moment until it has removed what it made.
