@@ -110,7 +110,7 @@ final class ForwardEntry {
 
     /// This side's socket, or what it knows of the service's.
     struct Local {
-        var listener: ForwardListener?
+        var listener: ConnectionListener?
         /// Whether the maker was asked for it, or for a look.
         var isAsked = false
         /// When making may be tried again, in milliseconds.

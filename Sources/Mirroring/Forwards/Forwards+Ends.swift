@@ -117,7 +117,7 @@ extension Forwards {
 
     private func listen(at endpoint: Endpoint, for entry: ForwardEntry) {
         do {
-            adopt(try ForwardListener(resources, endpoint), for: entry)
+            adopt(try ConnectionListener(resources, endpoint), for: entry)
         } catch {
             let planned = PlannedSocket(endpoint: endpoint, isV6Only: endpoint.address.isIPv6)
             let holder = local.holder(of: planned, kind: .tcp)
@@ -136,14 +136,14 @@ extension Forwards {
             !resources.isReserved(socket.descriptor)
         else { return maker.ask(.remove(path)) { _ in } }
         do {
-            adopt(try ForwardListener(resources, socket, at: path, file), for: entry)
+            adopt(try ConnectionListener(resources, socket, at: path, file), for: entry)
         } catch {
             maker.ask(.remove(path)) { _ in }
             found(entry, .init(failure: error.code, "\(error)"))
         }
     }
 
-    private func adopt(_ listener: ForwardListener, for entry: ForwardEntry) {
+    private func adopt(_ listener: ConnectionListener, for entry: ForwardEntry) {
         listener.accepted = { [unowned flows, unowned entry] in flows.accepted($0, for: entry) }
         entry.local.listener = listener
         found(entry, .active)

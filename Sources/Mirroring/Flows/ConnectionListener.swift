@@ -4,8 +4,9 @@ internal import Posix
 internal import Sockets
 internal import TwinportModel
 
-/// The socket of a forward to which programs connect: accepts, and hands each connection on. Loop thread only.
-final class ForwardListener {
+/// The socket of a TCP mirror, or of a forward, to which programs connect: accepts, and hands each connection on. Loop
+/// thread only.
+final class ConnectionListener {
     /// How many connections one readiness may take before other sockets get their turn.
     private static let acceptsPerTurn = 64
 
@@ -30,10 +31,14 @@ final class ForwardListener {
     }
 
     /// Listens at an address.
-    init(_ resources: Resources, _ endpoint: Endpoint) throws(SystemError) {
+    ///
+    /// - Parameter isV6Only: For `[::]`: whether IPv4 clients are refused.
+    init(
+        _ resources: Resources, _ endpoint: Endpoint, isV6Only: Bool = false
+    ) throws(SystemError) {
         self.resources = resources
         file = nil
-        let socket = try Socket.boundTCP(to: endpoint, isV6Only: false)
+        let socket = try Socket.boundTCP(to: endpoint, isV6Only: isV6Only)
         guard !resources.isReserved(socket.descriptor) else { throw .noDescriptor(for: "bind") }
         inode = try socket.inode()
         socket.markAsMirror()
