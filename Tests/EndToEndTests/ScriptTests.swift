@@ -10,6 +10,7 @@ extension EndToEnd {
             "vm/up", "vm/down", "vm/status", "vm/exec", "vm/console", "vm/build-agent",
             "vm/package", "Tests/run", "Tests/fuzz", "Tests/manual", "Tests/packages",
             "benchmarks/run", "benchmarks/soak", "benchmarks/count",
+            "benchmarks/model/lanes.py", "benchmarks/model/measure.py",
         ]
 
         @Test(arguments: programs)
