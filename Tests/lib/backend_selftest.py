@@ -23,7 +23,9 @@ def program(options=""):
     if options not in built:
         folder = tempfile.TemporaryDirectory()
         output = os.path.join(folder.name, "vsock-backend")
-        subprocess.run([TOP / "vm/build-backend", output], check=True, env=os.environ | {"CFLAGS": options})
+        done = subprocess.run([TOP / "vm/build-backend", output], env=os.environ | {"CFLAGS": options},
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, done.stdout
         built[options] = folder, output
     return built[options][1]
 

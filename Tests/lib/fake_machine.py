@@ -215,7 +215,7 @@ class Machine:
         if len(head) < 12:
             raise ConnectionError("the backend let QEMU go")
         request, flags, size = struct.unpack("<III", head)
-        assert flags == 5, flags
+        assert flags == 5, flags  # version 1, an answer
         return request, self.qemu.recv(size, socket.MSG_WAITALL) if size else b""
 
     def is_let_go(self):
@@ -261,7 +261,6 @@ class Guest:
         # So that some buffers lie in both regions.
         self.buffers = GUEST + self.memory.half - slots * (64 + room) - room // 2
         self.free = list(range(slots))
-        self.packets_sent = 0
         for index, ring in enumerate(self.rings):
             for slot in range(slots):
                 self.describe(index, ring, slot)
@@ -288,8 +287,12 @@ class Guest:
                           + DESCRIPTOR.pack(at + HEADER.size, length, flags, 0))
         ring.describe(head, table, 32, INDIRECT)
 
-    def send(self, operation, guest_port, host_port, data=b"", **other):
-        """Offers one packet; waits for a free buffer."""
+    def send(self, *packet, **fields):
+        """Offers one packet."""
+        self.rings[TX].offer(self.prepare(*packet, **fields))
+
+    def prepare(self, operation, guest_port, host_port, data=b"", **other):
+        """The chain of a packet, to be offered; waits for a free buffer."""
         while not self.free:
             self.reap()
             if not self.free and not self.rings[TX].wait(PATIENT):
@@ -301,8 +304,7 @@ class Guest:
                              fields["type"], operation, fields["flags"], fields["window"], fields["forwarded"])
         self.memory.write(self.buffer(TX, slot), header + data)
         self.describe(TX, self.rings[TX], slot, len(data))
-        self.rings[TX].offer(self.head(slot))
-        self.packets_sent += 1
+        return self.head(slot)
 
     def reap(self):
         while (used := self.rings[TX].finished()) is not None:

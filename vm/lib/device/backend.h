@@ -158,7 +158,7 @@ struct connection *connection_find(struct backend *backend, struct ports ports);
 /* Takes the descriptor; NULL when there is no room, and then it is the caller's still. */
 struct connection *connection_add(struct backend *backend, int fd, struct ports ports);
 struct connection *connection_at(struct backend *backend, uint32_t place, uint32_t generation);
-/* Ends a connection here, or on both sides. */
+/* Ends a connection here, or on both sides; nothing when it is over. */
 void connection_drop(struct backend *backend, struct connection *connection);
 void connection_reset(struct backend *backend, struct connection *connection);
 void connections_drop_all(struct backend *backend);

@@ -95,6 +95,7 @@ static void leave_queue(struct backend *backend, struct connection *connection) 
 }
 
 void connection_drop(struct backend *backend, struct connection *connection) {
+    if (connection->fd < 0) return;
     struct connection **at = bucket_of(backend, connection->ports);
     while (*at != connection) at = &(*at)->next_in_bucket;
     *at = connection->next_in_bucket;
@@ -109,6 +110,7 @@ void connection_drop(struct backend *backend, struct connection *connection) {
 }
 
 void connection_reset(struct backend *backend, struct connection *connection) {
+    if (connection->fd < 0) return;
     owe_reset(backend, connection->ports);
     connection_drop(backend, connection);
 }

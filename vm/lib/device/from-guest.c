@@ -194,7 +194,7 @@ static void perform(struct backend *backend, const struct packet *packet, const 
     } else {
         perform_known(backend, connection, packet);
     }
-    if (connection->fd >= 0) mark_busy(backend, connection);
+    mark_busy(backend, connection);
 }
 
 /* The header's copy, which the guest does not change; false when the chain is shorter. */

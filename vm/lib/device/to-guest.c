@@ -36,7 +36,7 @@ static size_t readable_bytes(const struct connection *connection) {
 }
 
 void mark_busy(struct backend *backend, struct connection *connection) {
-    if (connection->is_busy || (connection->owed == 0 && readable_bytes(connection) == 0)) return;
+    if (connection->fd < 0 || connection->is_busy || (connection->owed == 0 && readable_bytes(connection) == 0)) return;
     connection->is_busy = true;
     connection->next_busy = NULL;
     if (backend->last_busy) {
@@ -240,7 +240,7 @@ static bool serve(struct backend *backend, struct connection *connection, unsign
     } else if (most > 0) {
         is_good = read_socket(backend, connection, buffers, most);
     }
-    if (is_good && connection->fd >= 0) mark_busy(backend, connection);
+    if (is_good) mark_busy(backend, connection);
     return is_good;
 }
 
