@@ -1,8 +1,8 @@
 """Tests of the vsock backend against guests, machines and callers that make no sense: by a list, and by chance.
 
-The program is built with the address and undefined behaviour sanitizers; what they say is a failure. By chance: each case
-begins with a good machine, whose guest then does random things to its rings, descriptors and packets, or which sends
-random messages. A case is its number: `backend_fuzz.py CASE` plays that one only.
+The program is built with the address and undefined behaviour sanitizers; what they say is a failure. By chance: each
+case begins with a good machine, whose guest then does random things to its rings, descriptors and packets, or which
+sends random messages. A case is its number: `backend_fuzz.py CASE` plays that one only.
 """
 import contextlib
 import os
@@ -14,8 +14,9 @@ import unittest
 
 from backend_selftest import WAYS, BackendTest, program
 from fake_machine import (
-    CID, CREDIT_UPDATE, DESCRIPTOR, GUEST, HEADER, INDIRECT, NEXT, PATIENT, REQUEST, RST, RW, RX, SET_ADDR, SET_BASE, SET_CALL,
-    SET_FEATURES, SET_KICK, SET_MEM_TABLE, SET_NUM, SHUTDOWN, TX, USER, VERSION_1, WRITE, Backend, Guest, Machine, wait)
+    CID, CREDIT_UPDATE, DESCRIPTOR, GET_BASE, GET_CONFIG, GET_FEATURES, GUEST, HEADER, HOST, INDIRECT, NEXT, REQUEST, RST,
+    RW, RX, SET_ADDR, SET_BASE, SET_CALL, SET_ENABLE, SET_FEATURES, SET_KICK, SET_MEM_TABLE, SET_NUM, SHUTDOWN, TX, USER,
+    VERSION_1, WRITE, Backend, Guest, Machine, wait)
 
 SANITIZED = "-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 CASES = int(os.environ.get("TWINPORT_FUZZ_CASES", "600"))
@@ -69,6 +70,17 @@ class Nonsense(SanitizedTest):
         guest.expect(RST, guest_port=1000)
         self.pair(guest, listener)
 
+    def test_a_guest_that_wants_resets_and_takes_none(self):
+        guest = self.guest()
+        for _ in range(guest.slots + 1000):
+            guest.send(RW, 5, 80)
+        resets = 0
+        while guest.receive(0.3) is not None:
+            resets += 1
+        self.assertLessEqual(resets, guest.slots + 256)
+        self.assertGreater(resets, guest.slots)
+        self.pair(guest, self.listen(80))
+
     def test_a_packet_shorter_than_its_header_is_passed_over(self):
         guest = self.guest(WAYS[1])
         ring = guest.rings[TX]
@@ -98,6 +110,9 @@ class Nonsense(SanitizedTest):
             ("indirect table out of place", lambda m, r: r.describe(0, at, 32, INDIRECT | NEXT, 1)),
             ("indirect table out of place", lambda m, r: (
                 r.describe(0, at, 16, INDIRECT), m.write(at, DESCRIPTOR.pack(at, 16, INDIRECT, 0)))),
+            ("a chain of too many buffers", lambda m, r: (
+                r.describe(0, at, 16 * 200, INDIRECT),
+                m.write(at, b"".join(DESCRIPTOR.pack(at, 1, NEXT, entry + 1) for entry in range(200))))),
             ("a chain without an end", lambda m, r: (
                 r.describe(0, at + 1, 32, INDIRECT),
                 m.write(at + 1, DESCRIPTOR.pack(at, 9, NEXT, 1) + DESCRIPTOR.pack(at, 9, NEXT, 1)))),
@@ -113,7 +128,8 @@ class Nonsense(SanitizedTest):
                 self.assert_let_go(guest.machine, why)
 
     def test_receive_buffers_that_make_no_sense(self):
-        for why, length, flags in (("without room", 44, WRITE), ("wrong direction", 100, 0), ("mebibyte", 1 << 30, WRITE)):
+        ways = ("without room", 44, WRITE), ("wrong direction", 100, 0), ("mebibyte", 1 << 30, WRITE)
+        for why, length, flags in ways:
             with self.subTest(why):
                 guest = self.guest(slots=1)
                 guest.rings[RX].describe(0, GUEST + 0x10000, length, flags)
@@ -134,7 +150,7 @@ class Nonsense(SanitizedTest):
             ("too short", SET_FEATURES, b"", [], 1),
             ("too short", SET_NUM, b"1234", [], 1),
             ("too short", SET_ADDR, bytes(39), [], 1),
-            ("too short", 24, bytes(11), [], 1),
+            ("too short", GET_CONFIG, bytes(11), [], 1),
             ("a ring that is not there", SET_NUM, pair(3, 64), [], 1),
             ("a ring that is not there", SET_KICK, number(255), [], 1),
             ("a ring's size", SET_NUM, pair(0, 0), [], 1),
@@ -160,8 +176,8 @@ class Nonsense(SanitizedTest):
                 self.assert_let_go(machine, why)
 
     def test_a_message_in_pieces_keeps_nobody_waiting(self):
-        machine, guest_free = self.machine(), struct.pack("<III", SET_FEATURES, 9, 8)
-        for byte in guest_free:
+        machine = self.machine()
+        for byte in struct.pack("<III", SET_FEATURES, 9, 8):
             machine.qemu.send(bytes([byte]))
         with self.backend.call(b"CONNECT 1\n") as caller:  # without a guest there is no answer but this
             self.assertEqual(caller.recv(1), b"")
@@ -173,7 +189,7 @@ class Nonsense(SanitizedTest):
         with contextlib.suppress(OSError):
             machine.qemu.settimeout(1)
             for _ in range(20_000):
-                machine.send(1)
+                machine.send(GET_FEATURES)
         wait(lambda: "does not read" in self.backend.said(), "QEMU is let go")
 
     def test_memory_that_becomes_smaller_costs_the_machine_only(self):
@@ -235,8 +251,8 @@ class Case:
         for _ in range(self.chance.randrange(2, 30)):
             self.chance.choice(steps)()
         # Whatever was sent was heard when this is answered, or the machine was let go.
-        self.machine.send(1)
-        while self.machine.answer()[0] != 1:
+        self.machine.send(GET_FEATURES)
+        while self.machine.answer()[0] != GET_FEATURES:
             pass
 
     def close(self):
@@ -304,7 +320,7 @@ class Case:
         ring.describe(head, self.address(), length, flags, following)
         if chance.random() < 0.5:
             # Good enough a packet, which those before may have spoilt.
-            header = HEADER.pack(CID, 2, chance.randrange(5), 80, length & 0xFFFFFFFF, 1, RW, 0, 1 << 18, 0)
+            header = HEADER.pack(CID, HOST, chance.randrange(5), 80, length & 0xFFFFFFFF, 1, RW, 0, 1 << 18, 0)
             self.machine.memory.write(GUEST + 0x10000, header)
             ring.describe(head, GUEST + 0x10000, HEADER.size, flags, following)
         ring.offer(head)
@@ -335,21 +351,21 @@ class Case:
         chance, memory = self.chance, self.machine.memory
         if chance.random() < 0.7:
             return
-        places = [USER + 16 * chance.randrange(memory.half // 16) if chance.random() < 0.8 else self.number(64) for _ in range(3)]
+        inside = (USER + 16 * chance.randrange(memory.half // 16) for _ in range(3))
+        places = [place if chance.random() < 0.8 else self.number(64) for place in inside]
         index = chance.choice((RX, TX, 2, self.number(32)))
-        region = struct.pack("<QQQQ", chance.choice((GUEST, self.number(64))), chance.choice((memory.half, self.number(64))),
-                             chance.choice((USER, self.number(64))), chance.choice((0, 4096, self.number(64))))
+        region = struct.pack("<QQQQ", *(chance.choice((good, self.number(64))) for good in (GUEST, memory.half, USER, 0)))
         request, payload, fds = chance.choice((
             (SET_NUM, struct.pack("<II", index, chance.choice((64, 2, 32768, self.number(32)))), []),
             (SET_ADDR, struct.pack("<IIQQQQ", index, 0, *places, 0), []),
             (SET_BASE, struct.pack("<II", index, self.number(32)), []),
-            (11, struct.pack("<II", index, 0), []),
+            (GET_BASE, struct.pack("<II", index, 0), []),
             (SET_KICK, struct.pack("<Q", index), [self.ring().kick]),
             (SET_CALL, struct.pack("<Q", index), [self.ring().call] * chance.randrange(3)),
-            (18, struct.pack("<II", index, chance.randrange(2)), []),
+            (SET_ENABLE, struct.pack("<II", index, chance.randrange(2)), []),
             (SET_FEATURES, struct.pack("<Q", self.number(64)), []),
             (SET_MEM_TABLE, struct.pack("<II", 1, 0) + region, [memory.fd]),
-            (24, struct.pack("<III", self.number(32), self.number(32), 0) + bytes(8), []),
+            (GET_CONFIG, struct.pack("<III", self.number(32), self.number(32), 0) + bytes(8), []),
             (self.number(32), chance.randbytes(chance.randrange(64)), [memory.fd] * chance.randrange(3)),
         ))
         if chance.random() < 0.1:

@@ -11,8 +11,8 @@ import time
 import unittest
 
 from fake_machine import (
-    CREDIT_REQUEST, CREDIT_UPDATE, EVENT_INDEX, GET_BASE, INDIRECT_TABLES, PATIENT, REQUEST, RESPONSE, RST, RW, RX, SHUTDOWN,
-    TOP, VERSION_1, WINDOW, Backend, Guest, Machine, random_bytes, wait)
+    CREDIT_REQUEST, CREDIT_UPDATE, EVENT_INDEX, GET_BASE, INDIRECT_TABLES, PATIENT, REQUEST, RESPONSE, RST, RW, RX,
+    SHUTDOWN, TOP, VERSION_1, WINDOW, Backend, Guest, Machine, random_bytes, wait)
 
 WAYS = [VERSION_1, VERSION_1 | EVENT_INDEX, VERSION_1 | INDIRECT_TABLES, VERSION_1 | EVENT_INDEX | INDIRECT_TABLES]
 built = {}
@@ -131,6 +131,18 @@ class Traffic(BackendTest):
     def test_large_packets(self):
         self.echo(WAYS[1], slots=4, room=65_536)
 
+    def test_as_many_buffers_as_one_read_may_fill(self):
+        """And more: bulk that comes while the guest has 256 free."""
+        guest, listener = self.guest(slots=256, room=1024), self.listen(80)
+        host = self.pair(guest, listener, window=1 << 20)
+        data, got = random_bytes(7, 1 << 19), bytearray()
+        thread = threading.Thread(target=host.sendall, args=[data])
+        thread.start()
+        while len(got) < len(data):
+            got += guest.expect(RW)[1]
+        thread.join()
+        self.assertEqual(got, data)
+
     def test_a_tiny_ring(self):
         self.echo(WAYS[0], slots=1, room=50)
 
@@ -157,7 +169,8 @@ class Traffic(BackendTest):
             time.sleep(0.02)
             caller.sendall(piece)
         guest.expect(REQUEST, guest_port=4294967295)
-        for line in b"CONNECT 4294967296\n", b"CONNECT\n", b"CONNECT x\n", b"\n", b"HELLO 1\n", b"CONNECT -1\n", b"C" * 99:
+        for line in (b"CONNECT 4294967296\n", b"CONNECT\n", b"CONNECT x\n", b"\n", b"HELLO 1\n", b"CONNECT -1\n",
+                     b"C" * 99):
             with self.backend.call(line) as stranger, contextlib.suppress(ConnectionError):
                 self.assertEqual(stranger.recv(9), b"", line)
 

@@ -1,7 +1,7 @@
 """A machine without a processor: QEMU's half of vhost-user, a guest's memory and rings, and its vsock driver.
 
-The tests of the vsock backend play with it: Backend is the real program, Machine what QEMU would be to it, Guest what the
-guest's kernel would. Numbers that the program reads at the same time are stored whole, through views of 16 bits.
+The tests of the vsock backend play with it: Backend is the real program, Machine what QEMU would be to it, Guest what
+the guest's kernel would. Numbers that the program reads at the same time are stored whole, through views of 16 bits.
 """
 import array
 import mmap
@@ -29,6 +29,7 @@ WINDOW = 256 * 1024  # what the backend promises
 GUEST, USER = 0x100000, 0x7F0000000000  # where the guest and QEMU have the memory
 GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 1, 2, 3, 5
 SET_NUM, SET_ADDR, SET_BASE, GET_BASE, SET_KICK, SET_CALL = 8, 9, 10, 11, 12, 13
+SET_ENABLE, GET_CONFIG = 18, 24
 
 
 class Backend:

@@ -120,7 +120,15 @@ struct backend {
 };
 
 /* What an event of epoll is about. Its place and generation say which: an event for what is over finds nothing. */
-enum source { FROM_VHOST_LISTENER, FROM_HYBRID_LISTENER, FROM_SIGNAL, FROM_QEMU, FROM_KICK, FROM_CALLER, FROM_CONNECTION };
+enum source {
+    FROM_VHOST_LISTENER,
+    FROM_HYBRID_LISTENER,
+    FROM_SIGNAL,
+    FROM_QEMU,
+    FROM_KICK,
+    FROM_CALLER,
+    FROM_CONNECTION,
+};
 
 static inline uint64_t tag(enum source source, unsigned place, uint32_t generation) {
     return (uint64_t)generation << 32 | (uint64_t)place << 8 | source;

@@ -1,5 +1,5 @@
-/* Bytes that a Unix socket did not take. They are copied, as the guest gets its buffers back at once. One connection has
- * WINDOW bytes at most, all of them together ALL_BACKLOGS; there are no pieces that could be many.
+/* Bytes that a Unix socket did not take. They are copied, as the guest gets its buffers back at once. One connection
+ * has WINDOW bytes at most, all of them together ALL_BACKLOGS; there are no pieces that could be many.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>

@@ -1,7 +1,8 @@
-/* Processes on the host that want a port of the guest: they write "CONNECT P\n", and read "OK N\n" once it is connected.
+/* Processes on the host that want a port of the guest: they write "CONNECT P\n", and read "OK N\n" once that is
+ * connected.
  *
- * One that says nothing takes one of MAX_CALLERS places until others want it: the oldest gives way. What follows the line
- * belongs to the connection and is not read here.
+ * One that says nothing takes one of MAX_CALLERS places until others want it: the oldest gives way. What follows the
+ * line belongs to the connection and is not read here.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -99,9 +100,10 @@ static bool connect_guest(struct backend *backend, int fd, uint32_t port) {
 }
 
 void caller_event(struct backend *backend, uint32_t place, uint32_t generation) {
-    struct caller *caller = &backend->callers[place];
     uint32_t port;
-    if (place >= MAX_CALLERS || caller->fd < 0 || caller->generation != generation) return;
+    if (place >= MAX_CALLERS) return;
+    struct caller *caller = &backend->callers[place];
+    if (caller->fd < 0 || caller->generation != generation) return;
     int is_complete = read_line(caller);
     if (is_complete == 0) return;
     int fd = caller->fd;

@@ -42,7 +42,9 @@ static struct connection **bucket_of(struct backend *backend, struct ports ports
 
 struct connection *connection_find(struct backend *backend, struct ports ports) {
     struct connection *found = *bucket_of(backend, ports);
-    while (found && (found->ports.guest != ports.guest || found->ports.host != ports.host)) found = found->next_in_bucket;
+    while (found && (found->ports.guest != ports.guest || found->ports.host != ports.host)) {
+        found = found->next_in_bucket;
+    }
     return found;
 }
 

@@ -88,7 +88,8 @@ static void send_batch(struct backend *backend) {
 }
 
 /* The part of a chain's buffers that is behind the header, `length` bytes of it: to the batch, or the backlog. */
-static bool add_bytes(struct backend *backend, struct connection *connection, const struct chain *chain, size_t length) {
+static bool add_bytes(struct backend *backend, struct connection *connection, const struct chain *chain,
+                      size_t length) {
     struct batch *batch = &backend->batch;
     size_t skip = sizeof(struct packet);
     for (unsigned i = 0; i < chain->count && length > 0; i++) {
@@ -118,7 +119,8 @@ static void guest_sends(struct backend *backend, struct connection *connection, 
     if (batch->to != connection || batch->count > MOST_PARTS - MAX_PARTS) send_batch(backend);
     if (connection->fd < 0) return;
     uint32_t unsent = connection->received - connection->forwarded;
-    bool is_nonsense = packet->length > chain->length - sizeof *packet || !connection->is_open || connection->guest_ended;
+    bool is_nonsense = packet->length > chain->length - sizeof *packet;
+    is_nonsense = is_nonsense || !connection->is_open || connection->guest_ended;
     /* More than it was promised is nonsense, too. */
     if (is_nonsense || unsent > WINDOW || packet->length > WINDOW - unsent) {
         send_batch(backend);

@@ -8,26 +8,27 @@
  *     guest → host port P    connects to HYBRID_SOCKET_P
  *     host → guest port P    connect to HYBRID_SOCKET, write "CONNECT P\n", read "OK N\n"
  *
- * Theory of operation. One thread, one epoll. A turn of the loop hears what there is to hear, then takes all packets of
- * the guest (from-guest.c), then fills its receive buffers (to-guest.c): what a kick brings is in the Unix socket before
- * the loop sleeps again. Bytes are copied by the kernel only, between the Unix sockets and the guest's memory, which is
- * mapped here; except those that a Unix socket does not take at once.
+ * Theory of operation. One thread, one epoll. A turn of the loop hears what there is to hear, then takes all packets
+ * of the guest (from-guest.c), then fills its receive buffers (to-guest.c): what a kick brings is in the Unix socket
+ * before the loop sleeps again. Bytes are copied by the kernel only, between the Unix sockets and the guest's memory,
+ * which is mapped here; except those that a Unix socket does not take at once.
  *
  * Nothing here grows with what a peer sends:
  *
  *   guest → host   the guest is promised WINDOW bytes per connection, and they count as forwarded only when the Unix
- *                  socket took them. What it did not take is copied to the connection's backlog, of WINDOW bytes at most
- *                  and in one piece; all backlogs together have ALL_BACKLOGS. One reader that stops holds up itself
+ *                  socket took them. What it did not take is copied to the connection's backlog, of WINDOW bytes at
+ *                  most and in one piece. One reader that stops holds up itself only. All backlogs together have
+ *                  ALL_BACKLOGS: a connection that needs more is reset
  *   host → guest   a Unix socket is read only when the guest has a free receive buffer and gave credit, right into
  *                  that buffer; what waits otherwise stays in the Unix socket
  *   control        a connection owes the guest each kind of packet at most once; resets for connections that are not
  *                  there are MAX_STRAYS at most, of which the oldest give way
  *   places         connections, callers and the one message of QEMU are in tables of a fixed size
  *
- * The guest is not trusted, and may change its memory while it is read: descriptors and headers are copied, then checked.
- * What makes no sense in its rings, or in QEMU's messages, resets the device and lets QEMU go; it may connect again. A
- * packet that makes no sense resets its connection. Work per turn is bounded (TURN), so that no side keeps the other
- * waiting. Whatever is over may have events in the same turn: they carry a generation that nobody has any more.
+ * The guest is not trusted, and may change its memory while it is read: descriptors and headers are copied, then
+ * checked. What makes no sense in its rings, or in QEMU's messages, resets the device and lets QEMU go; it may connect
+ * again. A packet that makes no sense resets its connection. Work per turn is bounded (TURN), so that no side keeps the
+ * other waiting. Whatever is over may have events in the same turn: they carry a generation that nobody has any more.
  *
  * SIGUSR1 writes to the log what goes on. Specification: virtio 1.2 §5.10 (socket device).
  */
@@ -82,8 +83,8 @@ static void tell_connection(const struct connection *connection) {
         connection->is_readable ? " readable" : "", connection->host_ended ? " host-ended" : "",
         connection->guest_ended ? " guest-ended" : "", connection->is_closing ? " closing" : "",
         connection->is_hung_up ? " hung-up" : "", connection->is_busy ? " busy" : "", connection->guest_window,
-        connection->sent, connection->guest_forwarded, connection->received, connection->forwarded, connection->reported,
-        connection->backlog.length, connection->owed);
+        connection->sent, connection->guest_forwarded, connection->received, connection->forwarded,
+        connection->reported, connection->backlog.length, connection->owed);
 }
 
 static void tell_ring(unsigned index, const struct ring *ring) {

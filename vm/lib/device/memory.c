@@ -57,7 +57,8 @@ static const char *map_region(struct region *region, const struct region_descrip
     return NULL;
 }
 
-const char *memory_map(struct memory *memory, const struct region_description *regions, const int *fds, unsigned count) {
+const char *memory_map(struct memory *memory, const struct region_description *regions, const int *fds,
+                       unsigned count) {
     struct memory fresh = {0};
     if (count > MAX_REGIONS) return "more than eight memory regions";
     for (; fresh.count < count; fresh.count++) {

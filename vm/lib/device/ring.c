@@ -52,7 +52,8 @@ static bool fail(struct ring *ring, const char *problem) {
     return false;
 }
 
-static bool add_buffer(struct ring *ring, const struct memory *memory, const struct vring_desc *buffer, struct chain *chain) {
+static bool add_buffer(struct ring *ring, const struct memory *memory, const struct vring_desc *buffer,
+                       struct chain *chain) {
     uint64_t address = buffer->addr;
     size_t left = buffer->len;
     if (left > LARGEST_CHAIN - chain->length) return fail(ring, "a chain of more than a mebibyte");

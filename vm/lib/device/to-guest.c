@@ -1,7 +1,7 @@
 /* The Unix sockets → the guest.
  *
- * A connection with something for the guest is `busy`: it owes an answer, or its Unix socket has bytes and the guest gave
- * credit for some. Those wait in a queue, each once, and are served in turn while the guest has free buffers:
+ * A connection with something for the guest is `busy`: it owes an answer, or its Unix socket has bytes and the guest
+ * gave credit for some. Those wait in a queue, each once, and are served in turn while the guest has free buffers:
  *
  * 1  fill_buffers   takes the next of them, and a fair share of the buffers
  * 2  read_socket    one readv into as many of the guest's buffers as the connection filled of late, and one more; Linux
@@ -9,8 +9,8 @@
  * 3  fill_headers   a header in front of each part; buffers that stayed empty are given back
  * 4  ring_publish   what a round through the queue filled becomes visible at once, and the guest is told once
  *
- * What waits otherwise stays in the Unix sockets. A round ends before a connection is served for the second time, so that
- * the read that finds nothing any more costs the guest no time.
+ * What waits otherwise stays in the Unix sockets. A round ends before a connection is served for the second time, so
+ * that the read that finds nothing any more costs the guest no time.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -100,7 +100,8 @@ static struct packet header(const struct backend *backend, struct ports ports, u
 }
 
 /* A connection's header says how much of its bytes was forwarded, so that nothing is owed about that. */
-static struct packet connection_header(const struct backend *backend, struct connection *connection, unsigned operation) {
+static struct packet connection_header(const struct backend *backend, struct connection *connection,
+                                       unsigned operation) {
     struct packet packet = header(backend, connection->ports, operation);
     packet.forwarded = connection->reported = connection->forwarded;
     connection->owed &= ~(1U << VIRTIO_VSOCK_OP_CREDIT_UPDATE | 1U << operation);
