@@ -8,7 +8,8 @@ extension EndToEnd {
             .deletingLastPathComponent().deletingLastPathComponent().path
         private static let programs = [
             "vm/up", "vm/down", "vm/status", "vm/exec", "vm/console", "vm/build-agent",
-            "vm/package", "Tests/run", "Tests/fuzz", "Tests/manual", "Tests/packages",
+            "vm/build-backend", "vm/package", "Tests/run", "Tests/fuzz", "Tests/manual",
+            "Tests/packages",
             "benchmarks/run", "benchmarks/soak", "benchmarks/count",
             "benchmarks/model/lanes.py", "benchmarks/model/measure.py",
         ]

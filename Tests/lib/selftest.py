@@ -14,7 +14,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import events  # noqa: E402
 from swift_source import Source  # noqa: E402
-from vm_selftest import FakeGuest, Strangers, VsockBackend  # noqa: E402,F401
+from backend_fuzz import Chance, Nonsense  # noqa: E402,F401
+from backend_selftest import Bounds, Lives, Traffic  # noqa: E402,F401
+from vm_selftest import FakeGuest, Strangers  # noqa: E402,F401
 
 
 def program(name):

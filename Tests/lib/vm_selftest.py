@@ -1,7 +1,5 @@
 """Tests of the programs in vm/lib that talk to a guest, or to strangers on its side."""
 import fcntl
-import importlib.machinery
-import importlib.util
 import os
 import pathlib
 import pty
@@ -18,17 +16,9 @@ import time
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-HOST, GUEST, DEVICE = (TOP / "vm/lib" / name for name in ("host", "guest", "device"))
+HOST, GUEST = (TOP / "vm/lib" / name for name in ("host", "guest"))
 PATIENT = 20  # seconds, where a loaded machine must not fail a test
 TOKEN = b"t" * 64
-
-
-def module(path):
-    name = path.stem.replace("-", "_")
-    loader = importlib.machinery.SourceFileLoader(name, str(path))
-    loaded = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    loader.exec_module(loaded)
-    return loaded
 
 
 def wait(condition):
@@ -196,66 +186,3 @@ class Strangers(unittest.TestCase):
 
         wait(is_let_go)
         dribbler.close()
-
-
-class VsockBackend(unittest.TestCase):
-    """A descriptor that is over keeps its number until the end of the turn, whatever it was."""
-
-    @classmethod
-    def setUpClass(cls):
-        sys.path.insert(0, str(DEVICE))
-        cls.addClassCleanup(sys.path.remove, str(DEVICE))
-        cls.program = module(DEVICE / "vsock-backend.py")
-
-    def setUp(self):
-        self.backend = self.program.Backend("/none", 3)
-        self.addCleanup(self.backend.epoll.close)
-
-    def assert_kept(self, numbers, body):
-        """The numbers are not free after `body`, and are after the turn."""
-        body()
-        for number in numbers:
-            os.fstat(number)
-        self.backend.end_turn()
-        for number in numbers:
-            with self.assertRaises(OSError):
-                os.fstat(number)
-
-    def test_qemu_and_its_eventfds(self):
-        kick, call = (os.eventfd(0) for _ in range(2))
-        qemu, other = socket.socketpair()
-        self.addCleanup(other.close)
-        self.backend.qemu = qemu
-        self.backend.epoll.register(qemu)
-        self.backend.set_kick(0, [kick])
-        self.backend.queues[0].call = call
-        numbers = [kick, call, qemu.fileno()]
-        self.assert_kept(numbers, lambda: self.backend.lose_qemu("it is gone"))
-
-    def test_an_eventfd_that_is_replaced_or_stopped(self):
-        first, second = (os.eventfd(0) for _ in range(2))
-        self.backend.set_kick(0, [first])
-        self.assert_kept([first], lambda: self.backend.set_kick(0, [second]))
-        self.assert_kept([second], lambda: self.backend.stop_queue(0))
-
-    def test_a_connection(self):
-        ours, other = socket.socketpair()
-        self.addCleanup(other.close)
-        connection = self.backend.add(ours, 1000, 80)
-        self.assert_kept([ours.fileno()], lambda: self.backend.reset(connection))
-
-    def test_what_is_over_does_not_speak_for_its_successor(self):
-        (ours, first), (next_ours, second) = socket.socketpair(), socket.socketpair()
-        self.addCleanup(first.close)
-        self.addCleanup(second.close)
-        old = self.backend.add(ours, 1000, 80)
-        self.backend.drop(old)
-        successor = self.backend.add(next_ours, 1000, 80)
-        old.unsent.append(memoryview(b"late"))
-        self.backend.flush(old)
-        self.backend.owe(old, self.program.SHUTDOWN, 3)
-        self.backend.reset(old)
-        self.assertEqual(list(self.backend.connections.values()), [successor])
-        self.assertFalse(self.backend.busy or self.backend.stray)
-        self.backend.drop(successor)
-        self.backend.end_turn()
