@@ -195,6 +195,18 @@ extension UDPMirror: DatagramMirror {
         }
     }
 
+    func reply(
+        _ run: DatagramRun, of bytes: Span<UInt8>, to client: UDPFlowKey,
+        _ limit: inout SegmentLimit
+    ) {
+        guard socket != nil else { return }
+        let way = DatagramWay(
+            to: client.address, from: client.local, interface: client.interface)
+        // Errors of a socket that is not connected concern single datagrams.
+        let sent = try? resources.sender.send(run, of: bytes, through: socket!, way, &limit)
+        resources.counters.datagramsDropped += UInt64(run.count - (sent ?? 0))
+    }
+
     func touch(_ flow: UDPClientFlow) {
         // The most recent client costs no lookup.
         if !order.isNewest(flow), flows[flow.client] != nil { order.touch(flow) }
