@@ -176,6 +176,33 @@ private final class Exchange {
         #expect(exchange.side.counters.datagramsDropped == 0)
     }
 
+    @Test func `answers that come as segments of packets arrive, also more than a queue holds`()
+        throws
+    {
+        let exchange = try Exchange(place)
+        defer { exchange.close() }
+        let server = try Socket.boundUDP(to: place, isV6Only: false) { _ in }
+        let batch = DatagramBatch()
+        exchange.send([1])
+        #expect(try batch.receive(from: server) == 1)
+        let way = DatagramWay(to: try #require(batch.sender(0)), from: nil)
+        var run = DatagramRun()
+        let bytes = [UInt8](repeating: 5, count: 60 * 100)
+        for index in 0..<60 { run.append((index * 100)..<(index * 100 + 100)) }
+        var limit = SegmentLimit()
+        let sender = DatagramSender()
+        for _ in 0..<3 {
+            #expect(try sender.send(run, of: bytes.span, through: server, way, &limit) == 60)
+        }
+        var sent: [String] = []
+        for _ in 0..<10 {
+            exchange.loop.runOnce()
+            sent += try exchange.sent()
+        }
+        #expect(sent.filter { $0 == "datagram 100" }.count == 180)
+        #expect(exchange.side.counters.datagramsDropped == 0)
+    }
+
     @Test func `datagrams that came together meet a closed port as one does`() throws {
         let exchange = try Exchange(place)
         defer { exchange.close() }

@@ -86,6 +86,33 @@ import TwinportModel
         }
     }
 
+    @Test func `segments of one packet come apart, each with its sender and destination`() throws {
+        let server = try Socket.boundUDP(to: Endpoint(.anyV4, 0), isV6Only: true) { _ in }
+        server.takeSegments()
+        let port = try server.localEndpoint().port
+        let client = try Socket.boundUDP(to: Endpoint(.loopbackV4, 0), isV6Only: true) { _ in }
+        let batch = DatagramBatch()
+        var limit = SegmentLimit()
+        var expected: [[UInt8]] = []
+        let asked = (1...2).map { IPAddress.v4(IPv4Address(127, 0, 0, $0)) }
+        for (address, sizes) in zip(asked, [[600, 600, 600, 9], [0, 7, 1, 1]]) {
+            let text = Text(sizes)
+            let way = DatagramWay(to: Endpoint(address, port), from: nil)
+            #expect(try pass(text, DatagramSender(), client, way, &limit) == 4)
+            expected += text.datagrams
+        }
+        wait(server.descriptor)
+        #expect(try batch.receive(from: server) == 8)
+        #expect(batch.packetCount == 4 && batch.excess == 0)
+        #expect(batch.byteCount == 1_818)
+        for index in 0..<8 {
+            #expect(batch.withPayload(index) { [UInt8](copying: $0) } == expected[index])
+            #expect(batch.destination(index) == asked[index / 4])
+            #expect(try batch.sender(index) == client.localEndpoint())
+        }
+        #expect((0..<8).map(batch.isFollower) == [false, true, true, true, false, false, true, false])
+    }
+
     @Test func `answers leave from the address that was asked, on a dual-stack socket, too`() throws
     {
         let asked = IPAddress.v4(IPv4Address(127, 0, 0, 9))

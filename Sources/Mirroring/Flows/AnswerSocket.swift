@@ -35,6 +35,7 @@ final class AnswerSocket {
                 inode = $0
                 resources.own.insert($0)
             }
+            socket.takeSegments()
             let descriptor = socket.descriptor
             guard !resources.isReserved(descriptor) else {
                 throw SystemError.noDescriptor(for: "bind")
@@ -73,12 +74,14 @@ final class AnswerSocket {
     /// - Parameter waiting: What waits already where they go.
     /// - Throws: ``SystemError``; `isRefused` when the client is gone.
     func receive(
-        after waiting: DatagramQueue.Load, _ body: (Span<UInt8>) -> Void
+        after waiting: DatagramQueue.Load, _ body: (Span<UInt8>, _ inPackets: Bool) -> Void
     ) throws(SystemError) {
         let batch = resources.batch
         inlet.begin(after: waiting)
         while socket != nil, let count = try inlet.receive(from: socket!, resources) {
-            for index in 0..<count { batch.withPayload(index, body) }
+            for index in 0..<count {
+                batch.withPayload(index) { body($0, inlet.bringsPackets) }
+            }
         }
     }
 

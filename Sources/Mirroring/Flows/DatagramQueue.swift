@@ -42,8 +42,10 @@ final class DatagramBudget {
 struct DatagramQueue {
     static let maxCount = 64
     static let maxBytes = 256 << 10
+    /// The same where packets bring many datagrams each: how many there are is known when they are here.
+    static let mostInPackets = (count: 512, bytes: 512 << 10)
     /// The payload of the largest datagram: over IPv6, whose length counts no header of its own (RFC 8200 §3).
-    private static let largest = 65_527
+    static let largest = 65_527
     /// What a datagram costs beside its bytes.
     static let overhead = 64
 
@@ -81,12 +83,12 @@ struct DatagramQueue {
 
     /// Adds a datagram.
     ///
+    /// - Parameter inPackets: Whether packets of several come from where it came.
     /// - Returns: How many were dropped: older ones for it, or itself.
-    mutating func push(_ span: Span<UInt8>) -> Int {
+    mutating func push(_ span: Span<UInt8>, inPackets: Bool = false) -> Int {
+        let most = inPackets ? Self.mostInPackets : (count: Self.maxCount, bytes: Self.maxBytes)
         var dropped = 0
-        while sizes.count >= Self.maxCount
-            || (bytes + span.count > Self.maxBytes && !sizes.isEmpty)
-        {
+        while sizes.count >= most.count || (bytes + span.count > most.bytes && !sizes.isEmpty) {
             removeFirst()
             dropped += 1
         }

@@ -106,9 +106,11 @@ final class UDPClientFlow: Flow {
     }
 
     /// Takes a datagram from the client.
-    func send(_ datagram: Span<UInt8>) {
+    ///
+    /// - Parameter inPackets: Whether packets of several come from where it came.
+    func send(_ datagram: Span<UInt8>, inPackets: Bool) {
         info.count(datagram.count, towardsListener: true, now: resources.loop.now)
-        resources.counters.datagramsDropped += UInt64(queue.push(datagram))
+        resources.counters.datagramsDropped += UInt64(queue.push(datagram, inPackets: inPackets))
         _ = stream?.markReady()
     }
 
@@ -221,7 +223,7 @@ final class UDPClientFlow: Flow {
             return socket.pause()
         }
         do {
-            try socket.receive(after: queue.load) { send($0) }
+            try socket.receive(after: queue.load) { send($0, inPackets: $1) }
         } catch {
             return lost(error)
         }

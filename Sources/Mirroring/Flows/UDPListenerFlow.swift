@@ -74,6 +74,7 @@ final class UDPListenerFlow: Flow {
                     self.inode = inode
                     resources.own.insert(inode)
                 }
+                socket?.takeSegments()
                 partner = .asked(path.target, nil, isFollowed: false)
                 resources.asking.add(self, now: resources.loop.now)
                 if let raw = socket?.descriptor, resources.isReserved(raw) {
@@ -193,7 +194,8 @@ final class UDPListenerFlow: Flow {
 
     private func enqueue(_ payload: Span<UInt8>) {
         info.count(payload.count, towardsListener: false, now: resources.loop.now)
-        resources.counters.datagramsDropped += UInt64(queue.push(payload))
+        resources.counters.datagramsDropped += UInt64(
+            queue.push(payload, inPackets: inlet.bringsPackets))
     }
 
     /// EPOLLERR: an ICMP error came back.

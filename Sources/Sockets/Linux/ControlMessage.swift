@@ -19,6 +19,21 @@ enum ControlMessage {
         }
         unsafe message.pointee.msg_controllen += ckernel_cmsg_space(size)
     }
+
+    /// The number in the message of a kind that was received, nil without one.
+    @unsafe static func find(
+        _ level: Int32, _ type: Int32, in message: UnsafeMutablePointer<msghdr>
+    ) -> Int32? {
+        var item = unsafe ckernel_cmsg_first(message)
+        while let current = unsafe item {
+            if unsafe current.pointee.cmsg_level == level, unsafe current.pointee.cmsg_type == type {
+                return unsafe UnsafeRawPointer(ckernel_cmsg_data(current))
+                    .loadUnaligned(as: Int32.self)
+            }
+            unsafe item = ckernel_cmsg_next(message, current)
+        }
+        return nil
+    }
 }
 
 /// Datagrams that travel as segments of one packet: Linux's options and control messages (udp(7)).
