@@ -62,6 +62,10 @@ int ckernel_recvmmsg(int fd, struct ckernel_mmsghdr *messages, unsigned int coun
     return recvmmsg(fd, (struct mmsghdr *)messages, count, MSG_DONTWAIT, NULL);
 }
 
+int ckernel_sendmmsg(int fd, struct ckernel_mmsghdr *messages, unsigned int count) {
+    return sendmmsg(fd, (struct mmsghdr *)messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 int ckernel_peer_credentials(int fd, uid_t *uid, pid_t *pid) {
     struct ucred credentials;
     socklen_t length = sizeof credentials;

@@ -23,6 +23,8 @@ final class Resources {
     let own: OwnSockets
     /// Receives datagrams for all UDP sockets.
     let batch = DatagramBatch()
+    /// Sends them.
+    let sender = DatagramSender()
     /// Asks about sockets of applications.
     let questions = Questions()
     /// UDP flows that wait for their listener's first answer.

@@ -90,6 +90,22 @@ package struct FrameDecoder: Sendable {
         skipped &+= 1
     }
 
+    /// The payload of the frame at `position`, if it is there whole, is of `type` and belongs to `stream`: several frames
+    /// for one receiver can be taken at once. To be asked right behind a frame that came out whole, and not for
+    /// DATA. What makes a frame invalid is left to ``next(in:from:)``.
+    package static func follower(
+        in bytes: Span<UInt8>, at position: Int, _ type: FrameType, on stream: UInt32
+    ) -> Range<Int>? {
+        guard bytes.count - position >= FrameHeader.size else { return nil }
+        let header = Self.header(in: bytes, at: position)
+        guard header.rawType == type.rawValue, header.stream == stream,
+            header.length <= FrameHeader.maxControl
+        else { return nil }
+        let start = position + FrameHeader.size
+        guard bytes.count - start >= header.length else { return nil }
+        return start..<(start + header.length)
+    }
+
     private static func header(in bytes: Span<UInt8>, at position: Int) -> FrameHeader {
         var packed: UInt64 = 0
         for index in 0..<FrameHeader.size {

@@ -148,6 +148,61 @@ private func plan(_ key: ListenerKey, _ bind: WildcardBind, hasIPv6: Bool = true
         #expect(turn.next == nil)
     }
 
+    @Test func `a turn asks for fewer packets once they hold many datagrams`() {
+        var turn = DatagramTurn()
+        turn.begin()
+        #expect(turn.next == 32)
+        turn.took(184, bytes: 184 * 1_400, packets: 4)
+        #expect(turn.perPacket == 46 && turn.next == nil)
+        turn.begin()
+        #expect(turn.next == 2)
+        // Single ones between them change little at first.
+        turn.took(2, bytes: 200, packets: 2)
+        #expect(turn.perPacket == 23)
+        for _ in 0..<6 {
+            turn.begin()
+            turn.took(1, bytes: 100)
+        }
+        turn.begin()
+        #expect(turn.perPacket == 1 && turn.next == 32)
+    }
+
+    @Test func `while a queue is not full a turn asks for something, whatever came before`() {
+        var generator = SeededGenerator()
+        var turn = DatagramTurn()
+        for _ in 0..<20_000 {
+            var queue = DatagramQueue(DatagramBudget())
+            let size = [0, 1, 1_400, 65_527].randomElement(using: &generator)!
+            for _ in 0..<Int.random(in: 0..<3, using: &generator) {
+                _ = queue.push(bytes(size).span)
+            }
+            turn.begin(after: queue.load)
+            let next = turn.next ?? 0
+            #expect(queue.isFull || (1...32).contains(next), "seed \(generator.seed)")
+            let packets = Int.random(in: 0...max(next, 1), using: &generator)
+            let each = Int.random(in: 1...64, using: &generator)
+            let most = 65_527 / each
+            turn.took(
+                packets * each, bytes: packets * each * Int.random(in: 0...most, using: &generator),
+                packets: packets)
+        }
+    }
+
+    @Test func `a queue holds more of what comes in packets, and not without end`() {
+        let budget = DatagramBudget()
+        for (size, most) in [(100, 512), (1_400, 374), (0, 512)] {
+            var queue = DatagramQueue(budget)
+            var dropped = 0
+            for _ in 0..<600 { dropped += queue.push(bytes(size).span, inPackets: true) }
+            #expect(queue.load.count == most && dropped == 600 - most)
+            #expect(queue.isFull)
+            // One that came alone makes room as ever.
+            #expect(queue.push(bytes(size).span) == most - 63)
+            queue.removeAll()
+        }
+        #expect(budget.bytes == 0)
+    }
+
     @Test func `a turn takes no more than a queue has room for`() {
         for size in [1, 1_400, 8_000, 65_507] {
             var queue = DatagramQueue(DatagramBudget())

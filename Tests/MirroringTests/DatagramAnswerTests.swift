@@ -85,13 +85,17 @@ private final class Exchange {
         session.linkReadable()
     }
 
-    func send(_ datagram: [UInt8]) {
+    func send(_ datagrams: [UInt8]...) {
+        for datagram in datagrams { type(datagram) }
+        session.linkReadable()
+    }
+
+    private func type(_ datagram: [UInt8]) {
         let packed = FrameHeader(
             rawType: FrameType.datagram.rawValue, length: datagram.count, stream: stream.rawValue
         ).packed
         link.incoming +=
             (0..<8).map { UInt8(truncatingIfNeeded: packed >> (8 * UInt64($0))) } + datagram
-        session.linkReadable()
     }
 
     /// What was sent since, as types and payload sizes.
@@ -149,6 +153,64 @@ private final class Exchange {
         }
         #expect(sent.last?.hasPrefix("reset") == true)
         #expect(sent.filter { $0 == "datagram 3" }.count == answers)
+        #expect(exchange.side.flows.udpCount == 0)
+    }
+
+    @Test func `datagrams that came together reach the listener before it answered and after`()
+        throws
+    {
+        let exchange = try Exchange(place)
+        defer { exchange.close() }
+        let server = try Socket.boundUDP(to: place, isV6Only: false) { _ in }
+        let batch = DatagramBatch()
+        for round in 0..<3 as Range<UInt8> {
+            exchange.send([round, 1], [round, 2], [], [round, 3, 3], [round])
+            #expect(try batch.receive(from: server) == 5)
+            let sizes = (0..<5).map { batch.withPayload($0) { $0.count } }
+            #expect(sizes == [2, 2, 0, 3, 1])
+            let client = try #require(batch.sender(0))
+            _ = try server.sendDatagram([9].span, to: client, from: nil)
+            for _ in 0..<4 { exchange.loop.runOnce() }
+            #expect(try exchange.sent().filter { $0 == "datagram 1" }.count == 1)
+        }
+        #expect(exchange.side.counters.datagramsDropped == 0)
+    }
+
+    @Test func `answers that come as segments of packets arrive, also more than a queue holds`()
+        throws
+    {
+        let exchange = try Exchange(place)
+        defer { exchange.close() }
+        let server = try Socket.boundUDP(to: place, isV6Only: false) { _ in }
+        let batch = DatagramBatch()
+        exchange.send([1])
+        #expect(try batch.receive(from: server) == 1)
+        let way = DatagramWay(to: try #require(batch.sender(0)), from: nil)
+        var run = DatagramRun()
+        let bytes = [UInt8](repeating: 5, count: 60 * 100)
+        for index in 0..<60 { run.append((index * 100)..<(index * 100 + 100)) }
+        var limit = SegmentLimit()
+        let sender = DatagramSender()
+        for _ in 0..<3 {
+            #expect(try sender.send(run, of: bytes.span, through: server, way, &limit) == 60)
+        }
+        var sent: [String] = []
+        for _ in 0..<10 {
+            exchange.loop.runOnce()
+            sent += try exchange.sent()
+        }
+        #expect(sent.filter { $0 == "datagram 100" }.count == 180)
+        #expect(exchange.side.counters.datagramsDropped == 0)
+    }
+
+    @Test func `datagrams that came together meet a closed port as one does`() throws {
+        let exchange = try Exchange(place)
+        defer { exchange.close() }
+        try serve(exchange, times: 1)
+        for _ in 0..<4 { exchange.loop.runOnce() }
+        exchange.send([1], [2], [3, 4], [5])
+        for _ in 0..<4 { exchange.loop.runOnce() }
+        #expect(try exchange.sent().filter { $0.hasPrefix("reset") }.count == 1)
         #expect(exchange.side.flows.udpCount == 0)
     }
 

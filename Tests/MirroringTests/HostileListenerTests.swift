@@ -377,7 +377,7 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
                     #expect(count == (model[0].count <= limit ? model[0].count : nil))
                     if count != nil {
                         let first = model.removeFirst()
-                        buffer.withReadable { #expect($0.count == first.count) }
+                        buffer.withReadable { #expect([UInt8](copying: $0) == first) }
                     }
                 }
                 #expect(queue.isEmpty == model.isEmpty)
@@ -387,6 +387,30 @@ private func loopback(_ host: Int, _ port: UInt16) -> Endpoint {
             queue.removeAll()
             #expect(budget.bytes == 0 && queue.isEmpty)
         }
+    }
+
+    @Test func `empty queues keep no memory of their own, and not much together`() {
+        let budget = DatagramBudget()
+        let buffer = IOBuffer(capacity: 70_000)
+        let datagram = [UInt8](repeating: 1, count: 1_400)
+        var queues = (0..<200).map { _ in DatagramQueue(budget) }
+        for index in queues.indices {
+            for _ in 0..<40 { _ = queues[index].push(datagram.span) }
+        }
+        #expect(budget.spareBytes == 0)
+        for index in queues.indices {
+            while !queues[index].isEmpty {
+                buffer.clear()
+                _ = queues[index].pop(into: buffer, limit: 65_507)
+            }
+        }
+        let kept = budget.spareBytes
+        #expect(kept > 56_000 && kept <= DatagramBudget.mostSpare.bytes)
+        // It is used again.
+        _ = queues[7].push(datagram.span)
+        #expect(budget.spareBytes < kept)
+        queues[7].removeAll()
+        #expect(budget.spareBytes == kept && budget.bytes == 0)
     }
 
     @Test func `all queues together hold 16 MiB; then newcomers are dropped`() {

@@ -48,6 +48,8 @@ struct ckernel_in6_pktinfo {
 int ckernel_accept(int fd, struct sockaddr *address, socklen_t *length);
 /// recvmmsg(2) with MSG_DONTWAIT.
 int ckernel_recvmmsg(int fd, struct ckernel_mmsghdr *messages, unsigned int count);
+/// sendmmsg(2) with MSG_DONTWAIT and MSG_NOSIGNAL.
+int ckernel_sendmmsg(int fd, struct ckernel_mmsghdr *messages, unsigned int count);
 
 /// The peer's credentials of a connected Unix socket (SO_PEERCRED). Returns 0, or -1 and errno.
 int ckernel_peer_credentials(int fd, uid_t *uid, pid_t *pid);

@@ -35,6 +35,7 @@ final class AnswerSocket {
                 inode = $0
                 resources.own.insert($0)
             }
+            socket.takeSegments()
             let descriptor = socket.descriptor
             guard !resources.isReserved(descriptor) else {
                 throw SystemError.noDescriptor(for: "bind")
@@ -57,17 +58,30 @@ final class AnswerSocket {
         if try !socket!.sendDatagram(datagram) { resources.counters.datagramsDropped += 1 }
     }
 
+    /// Sends several answers to the client.
+    ///
+    /// - Throws: ``SystemError``; `isRefused` when the client is gone.
+    func send(
+        _ run: DatagramRun, of bytes: Span<UInt8>, _ limit: inout SegmentLimit
+    ) throws(SystemError) {
+        guard socket != nil else { return }
+        let sent = try resources.sender.send(run, of: bytes, through: socket!, nil, &limit)
+        resources.counters.datagramsDropped += UInt64(run.count - sent)
+    }
+
     /// Hands on the client's datagrams that wait, as many as a turn allows.
     ///
     /// - Parameter waiting: What waits already where they go.
     /// - Throws: ``SystemError``; `isRefused` when the client is gone.
     func receive(
-        after waiting: DatagramQueue.Load, _ body: (Span<UInt8>) -> Void
+        after waiting: DatagramQueue.Load, _ body: (Span<UInt8>, _ inPackets: Bool) -> Void
     ) throws(SystemError) {
         let batch = resources.batch
         inlet.begin(after: waiting)
         while socket != nil, let count = try inlet.receive(from: socket!, resources) {
-            for index in 0..<count { batch.withPayload(index, body) }
+            for index in 0..<count {
+                batch.withPayload(index) { body($0, inlet.bringsPackets) }
+            }
         }
     }
 

@@ -26,6 +26,8 @@ struct DatagramInlet {
 
     /// Whether nothing more waits in the socket.
     var isDrained: Bool { turn.isDrained }
+    /// Whether packets of several datagrams came lately.
+    var bringsPackets: Bool { turn.perPacket > 1 }
 
     /// Begins the loop's next turn.
     ///
@@ -40,6 +42,7 @@ struct DatagramInlet {
     ) throws(SystemError) -> Int? {
         let count = try turn.receive(resources.batch, from: socket)
         uncounted += count ?? 0
+        resources.counters.datagramsDropped += UInt64(count == nil ? 0 : resources.batch.excess)
         if uncounted >= Self.countedEvery { countDropped(by: socket, resources) }
         return count
     }
@@ -62,11 +65,13 @@ struct DatagramInlet {
         countDropped(by: socket, resources)
     }
 
-    /// Counts the datagrams that the kernel has dropped since it was asked before.
+    /// Counts the datagrams that the kernel has dropped since it was asked before. It counts a packet of segments as one,
+    /// so how many those were follows from the packets that were not dropped.
     private mutating func countDropped(by socket: borrowing Socket, _ resources: Resources) {
         uncounted = 0
         guard let count = socket.droppedDatagrams else { return }
-        resources.counters.datagramsDropped += UInt64(count &- droppedByKernel)
+        resources.counters.datagramsDropped +=
+            UInt64(count &- droppedByKernel) * UInt64(turn.perPacket)
         droppedByKernel = count
     }
 }

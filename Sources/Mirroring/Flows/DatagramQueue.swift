@@ -5,32 +5,62 @@ internal import Sockets
 final class DatagramBudget {
     /// With ``DatagramQueue/overhead`` for each.
     static let maxBytes = 16 << 20
+    /// How many bytes of memory are kept for queues that fill next, and in how many blocks.
+    static let mostSpare = (bytes: 1 << 20, blocks: 64)
 
     fileprivate(set) var bytes = 0
+    private(set) var spareBytes = 0
+    private var spare: [[UInt8]] = []
+
+    /// Memory for a queue that begins to fill.
+    fileprivate func takeBlock() -> [UInt8] {
+        guard let block = spare.popLast() else { return [] }
+        spareBytes -= block.capacity
+        return block
+    }
+
+    /// Takes the memory of a queue that is empty again.
+    fileprivate func giveBack(_ block: consuming [UInt8]) {
+        let size = block.capacity
+        guard size > 0, spare.count < Self.mostSpare.blocks,
+            spareBytes + size <= Self.mostSpare.bytes
+        else { return }
+        block.removeAll(keepingCapacity: true)
+        spareBytes += size
+        spare.append(block)
+    }
 }
 
 /// Datagrams of one flow that wait for their turn on the tunnel: at most 64, at most 256 KiB; then the
 /// oldest makes room and is counted. When all queues together hold too much, a flow keeps what it has and
 /// the newcomer is dropped.
 ///
+/// They lie one behind the other in one block of memory, which an empty queue gives back for others: a datagram costs
+/// no allocation, and an idle flow next to nothing.
+///
 /// The owner of a queue calls ``removeAll()`` when the flow ends.
 struct DatagramQueue {
     static let maxCount = 64
     static let maxBytes = 256 << 10
+    /// The same where packets bring many datagrams each: how many there are is known when they are here.
+    static let mostInPackets = (count: 512, bytes: 512 << 10)
     /// The payload of the largest datagram: over IPv6, whose length counts no header of its own (RFC 8200 §3).
-    private static let largest = 65_527
+    static let largest = 65_527
     /// What a datagram costs beside its bytes.
     static let overhead = 64
 
     private let budget: DatagramBudget
-    private var datagrams = Deque<[UInt8]>()
-    private var bytes = 0
+    private var block: [UInt8] = []
+    /// Where the oldest datagram begins in it.
+    private var head = 0
+    private var sizes = Deque<Int32>()
+    private var bytes: Int { block.count - head }
 
     init(_ budget: DatagramBudget) {
         self.budget = budget
     }
 
-    var isEmpty: Bool { datagrams.isEmpty }
+    var isEmpty: Bool { sizes.isEmpty }
 
     /// How much waits.
     struct Load {
@@ -39,58 +69,80 @@ struct DatagramQueue {
         var bytes = 0
     }
 
-    var load: Load { Load(count: datagrams.count, bytes: bytes) }
+    var load: Load { Load(count: sizes.count, bytes: bytes) }
 
     /// Whether one more datagram, as large as they can be, could make an older one go.
     var isFull: Bool {
-        datagrams.count >= Self.maxCount || bytes > Self.maxBytes - Self.largest
+        sizes.count >= Self.maxCount || bytes > Self.maxBytes - Self.largest
     }
 
     /// Whether a good part of it is free.
     var hasRoom: Bool {
-        datagrams.count <= Self.maxCount / 2 && bytes <= Self.maxBytes / 2
+        sizes.count <= Self.maxCount / 2 && bytes <= Self.maxBytes / 2
     }
 
     /// Adds a datagram.
     ///
+    /// - Parameter inPackets: Whether packets of several come from where it came.
     /// - Returns: How many were dropped: older ones for it, or itself.
-    mutating func push(_ span: Span<UInt8>) -> Int {
+    mutating func push(_ span: Span<UInt8>, inPackets: Bool = false) -> Int {
+        let most = inPackets ? Self.mostInPackets : (count: Self.maxCount, bytes: Self.maxBytes)
         var dropped = 0
-        while datagrams.count >= Self.maxCount
-            || (bytes + span.count > Self.maxBytes && !datagrams.isEmpty)
-        {
+        while sizes.count >= most.count || (bytes + span.count > most.bytes && !sizes.isEmpty) {
             removeFirst()
             dropped += 1
         }
         let cost = span.count + Self.overhead
         guard budget.bytes + cost <= DatagramBudget.maxBytes else { return dropped + 1 }
-        let datagram = [UInt8](copying: span)
-        bytes += span.count
+        makeRoom(for: span.count)
+        block.append(copying: span)
+        sizes.append(Int32(span.count))
         budget.bytes += cost
-        datagrams.append(datagram)
         return dropped
+    }
+
+    /// Makes the block large enough, and little larger than what waits.
+    private mutating func makeRoom(for size: Int) {
+        if block.capacity == 0 { block = budget.takeBlock() }
+        guard block.count + size > block.capacity else { return }
+        if head > bytes / 4 {
+            block.removeSubrange(..<head)
+            head = 0
+        }
+        let needed = block.count + size
+        guard needed > block.capacity else { return }
+        block.reserveCapacity(max(needed, min(2 * block.capacity, Self.maxBytes)))
     }
 
     /// Moves the oldest datagram into `buffer`.
     ///
     /// - Returns: Its size, nil when it is larger than `limit`. The queue must not be empty.
     mutating func pop(into buffer: IOBuffer, limit: Int) -> Int? {
-        guard let first = datagrams.first, first.count <= limit else { return nil }
-        buffer.append(first)
+        guard let first = sizes.first, first <= limit else { return nil }
+        let size = Int(first)
+        buffer.append(block.span.extracting(head..<(head + size)))
         removeFirst()
-        return first.count
+        return size
     }
 
     /// Forgets what waits.
     mutating func removeAll() {
-        budget.bytes -= bytes + datagrams.count * Self.overhead
-        bytes = 0
-        datagrams.removeAll()
+        budget.bytes -= bytes + sizes.count * Self.overhead
+        sizes.removeAll()
+        clearBlock()
     }
 
     private mutating func removeFirst() {
-        let size = datagrams.removeFirst().count
-        bytes -= size
+        let size = Int(sizes.removeFirst())
+        head += size
         budget.bytes -= size + Self.overhead
+        if sizes.isEmpty { clearBlock() }
+    }
+
+    private mutating func clearBlock() {
+        head = 0
+        var old: [UInt8] = []
+        swap(&old, &block)
+        budget.giveBack(consume old)
     }
 }

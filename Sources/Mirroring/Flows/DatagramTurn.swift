@@ -5,8 +5,8 @@ internal import Sockets
 /// bytes. More of a flood would be received, at the price of a copy each, only to be dropped; in the kernel's
 /// buffer they cost nothing.
 ///
-/// How large datagrams are is known only once they are here. So what is asked for next follows from the size
-/// of those that came last.
+/// How large datagrams are, and how many come in one packet, is known only once they are here. So what is asked for next
+/// follows from those that came last.
 struct DatagramTurn {
     private var count = 0
     private var bytes = 0
@@ -14,6 +14,8 @@ struct DatagramTurn {
     private(set) var isDrained = false
     /// The mean size of those that came last, in bytes, rounded up.
     private var typical = 0
+    /// How many came in a packet. It falls slowly: a stream of packets of many is interrupted by single ones.
+    private(set) var perPacket = 1
 
     /// Begins the next turn.
     ///
@@ -36,22 +38,30 @@ struct DatagramTurn {
             isDrained = true
             return nil
         }
-        took(count, bytes: batch.byteCount)
+        took(count, bytes: batch.byteCount, packets: batch.packetCount)
         return count
     }
 
-    /// How many datagrams to ask for now, nil when the turn is over.
+    /// How many packets to ask for now, nil when the turn is over.
     var next: Int? {
-        let room = (DatagramQueue.maxBytes - bytes) / max(typical, 1)
-        let limit = min(DatagramBatch.capacity, DatagramQueue.maxCount - count, room)
+        // Never more than fits into a packet: while the queue is not full, one is asked for.
+        let packet = min(max(typical * perPacket, 1), DatagramQueue.largest)
+        let room = (DatagramQueue.maxBytes - bytes) / packet
+        let places = (DatagramQueue.maxCount - count + perPacket - 1) / perPacket
+        let limit = min(DatagramBatch.capacity, places, room)
         return isDrained || limit <= 0 ? nil : limit
     }
 
     /// Counts what came when `next` was asked for.
-    mutating func took(_ datagrams: Int, bytes size: Int) {
-        isDrained = datagrams < (next ?? 0)
+    ///
+    /// - Parameter packets: In how many packets; nil: each in its own.
+    mutating func took(_ datagrams: Int, bytes size: Int, packets: Int? = nil) {
+        let packets = packets ?? datagrams
+        isDrained = packets < (next ?? 0)
         count += datagrams
         bytes += size
-        if datagrams > 0 { typical = (size + datagrams - 1) / datagrams }
+        guard datagrams > 0, packets > 0 else { return }
+        typical = (size + datagrams - 1) / datagrams
+        perPacket = max((datagrams + packets - 1) / packets, perPacket / 2, 1)
     }
 }

@@ -17,6 +17,10 @@ protocol FlowKeeper: AnyObject {
 protocol DatagramMirror: FlowKeeper {
     /// Sends an answer from the address that the client asked.
     func reply(_ datagram: Span<UInt8>, to client: UDPFlowKey)
+    /// Sends several.
+    func reply(
+        _ run: DatagramRun, of bytes: Span<UInt8>, to client: UDPFlowKey,
+        _ limit: inout SegmentLimit)
     /// Lists a flow again that had left.
     ///
     /// - Returns: False when its client has another flow by now, or the mirror is closed.
@@ -54,6 +58,8 @@ final class UDPClientFlow: Flow {
     }
     private var stream: TunnelStream?
     private var queue: DatagramQueue
+    /// Of the way to the client.
+    private var segments = SegmentLimit()
     /// Whether the socket is left alone until there is room in the queue.
     var isAwaited = false
 
@@ -100,9 +106,11 @@ final class UDPClientFlow: Flow {
     }
 
     /// Takes a datagram from the client.
-    func send(_ datagram: Span<UInt8>) {
+    ///
+    /// - Parameter inPackets: Whether packets of several come from where it came.
+    func send(_ datagram: Span<UInt8>, inPackets: Bool) {
         info.count(datagram.count, towardsListener: true, now: resources.loop.now)
-        resources.counters.datagramsDropped += UInt64(queue.push(datagram))
+        resources.counters.datagramsDropped += UInt64(queue.push(datagram, inPackets: inPackets))
         _ = stream?.markReady()
     }
 
@@ -134,6 +142,21 @@ final class UDPClientFlow: Flow {
                 lost(error)
             }
         case .refused: resources.counters.datagramsDropped += 1
+        }
+    }
+
+    func received(_ bytes: Span<UInt8>, datagrams run: DatagramRun) {
+        info.count(run.byteCount, towardsListener: false, now: resources.loop.now)
+        keeper?.touch(self)
+        switch path {
+        case .mirror: mirror.reply(run, of: bytes, to: client, &segments)
+        case .own(let socket, _):
+            do {
+                try socket.send(run, of: bytes, &segments)
+            } catch {
+                lost(error)
+            }
+        case .refused: resources.counters.datagramsDropped += UInt64(run.count)
         }
     }
 
@@ -200,7 +223,7 @@ final class UDPClientFlow: Flow {
             return socket.pause()
         }
         do {
-            try socket.receive(after: queue.load) { send($0) }
+            try socket.receive(after: queue.load) { send($0, inPackets: $1) }
         } catch {
             return lost(error)
         }

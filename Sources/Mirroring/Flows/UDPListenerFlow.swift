@@ -27,8 +27,16 @@ final class UDPListenerFlow: Flow {
     private var queue: DatagramQueue
     private var inlet = DatagramInlet()
     private var partner = Partner.none
-    /// The port was found closed; what had been answered before is being handed on.
-    private var isRefused = false
+    private var sending = Sending()
+
+    private struct Sending {
+        /// The port was found closed; what had been answered before is being handed on.
+        var isRefused = false
+        /// Of the way to the listener.
+        var segments = SegmentLimit()
+    }
+
+    private var isRefused: Bool { sending.isRefused }
 
     /// Who asks sends no more than so many bytes before there is an answer.
     private static let mostAsked: UInt64 = 16_384
@@ -66,6 +74,7 @@ final class UDPListenerFlow: Flow {
                     self.inode = inode
                     resources.own.insert(inode)
                 }
+                socket?.takeSegments()
                 partner = .asked(path.target, nil, isFollowed: false)
                 resources.asking.add(self, now: resources.loop.now)
                 if let raw = socket?.descriptor, resources.isReserved(raw) {
@@ -185,7 +194,8 @@ final class UDPListenerFlow: Flow {
 
     private func enqueue(_ payload: Span<UInt8>) {
         info.count(payload.count, towardsListener: false, now: resources.loop.now)
-        resources.counters.datagramsDropped += UInt64(queue.push(payload))
+        resources.counters.datagramsDropped += UInt64(
+            queue.push(payload, inPackets: inlet.bringsPackets))
     }
 
     /// EPOLLERR: an ICMP error came back.
@@ -201,7 +211,7 @@ final class UDPListenerFlow: Flow {
     private func failed(by error: SystemError) {
         guard error.isRefused else { return resources.counters.datagramsDropped += 1 }
         guard !isRefused else { return }
-        isRefused = true
+        sending.isRefused = true
         poller?.watch(.nothing)
         // recv(2) returns the ICMP error before the datagrams that are still queued. Read those now.
         takeAnswers()
@@ -239,6 +249,30 @@ final class UDPListenerFlow: Flow {
         if case .asked = partner, info.bytesIn > Self.mostAsked {
             resources.asking.remove(self)
             stopAsking()
+        }
+    }
+
+    func received(_ bytes: Span<UInt8>, datagrams run: DatagramRun) {
+        guard isConnected, !isRefused else {
+            for index in 0..<run.count { received(bytes.extracting(run[index])) }
+            return
+        }
+        info.count(run.byteCount, towardsListener: true, now: resources.loop.now)
+        do {
+            let sent = try resources.sender.send(
+                run, of: bytes, through: socket!, nil, &sending.segments)
+            resources.counters.datagramsDropped += UInt64(run.count - sent)
+        } catch {
+            failed(by: error)
+        }
+    }
+
+    /// Whether the socket is, to the listener.
+    private var isConnected: Bool {
+        guard socket != nil else { return false }
+        switch partner {
+        case .settling, .settled: return true
+        case .none, .asked: return false
         }
     }
 

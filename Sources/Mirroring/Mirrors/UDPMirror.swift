@@ -49,6 +49,7 @@ final class UDPMirror: MirrorSocket {
                 inode = $0
                 resources.own.insert($0)
             }
+            socket.takeSegments()
             let descriptor = socket.descriptor
             guard !resources.isReserved(descriptor) else {
                 throw SystemError.noDescriptor(for: "bind")
@@ -76,9 +77,7 @@ final class UDPMirror: MirrorSocket {
         if let busiest, busiest.isFull { return pause(for: busiest) }
         let batch = resources.batch
         inlet.begin(after: busiest?.waiting ?? DatagramQueue.Load())
-        while let count = receive() {
-            for index in 0..<count { handOn(batch, index) }
-        }
+        while let count = receive() { handOn(batch, count) }
     }
 
     /// Leaves datagrams in the kernel until a flow has room.
@@ -115,19 +114,29 @@ final class UDPMirror: MirrorSocket {
         }
     }
 
-    /// Gives a datagram to its flow, which it may begin.
-    private func handOn(_ batch: DatagramBatch, _ index: Int) {
-        guard let address = batch.sender(index) else { return }
+    /// Gives datagrams to their flows, which they may begin.
+    private func handOn(_ batch: DatagramBatch, _ count: Int) {
+        var flow: UDPClientFlow?
+        let inPackets = inlet.bringsPackets
+        for index in 0..<count {
+            if !batch.isFollower(index) { flow = self.flow(of: batch, index) }
+            guard let flow else {
+                resources.counters.datagramsDropped += 1
+                continue
+            }
+            batch.withPayload(index) { flow.send($0, inPackets: inPackets) }
+            if flow.isFull { busiest = flow }
+        }
+    }
+
+    private func flow(of batch: DatagramBatch, _ index: Int) -> UDPClientFlow? {
+        guard let address = batch.sender(index) else { return nil }
         let local = planned.endpoint.address.isWildcard ? batch.destination(index) : nil
         let client = UDPFlowKey(
             address: address, local: local, interface: batch.interface(index))
-        guard let flow = flow(for: client, with: batch, index) else {
-            resources.counters.datagramsDropped += 1
-            return
-        }
+        guard let flow = flow(for: client, with: batch, index) else { return nil }
         touch(flow)
-        batch.withPayload(index) { flow.send($0) }
-        if flow.isFull { busiest = flow }
+        return flow
     }
 
     /// The flow of a client, made if this datagram is its first.
@@ -193,6 +202,18 @@ extension UDPMirror: DatagramMirror {
         } catch {
             resources.counters.datagramsDropped += 1
         }
+    }
+
+    func reply(
+        _ run: DatagramRun, of bytes: Span<UInt8>, to client: UDPFlowKey,
+        _ limit: inout SegmentLimit
+    ) {
+        guard socket != nil else { return }
+        let way = DatagramWay(
+            to: client.address, from: client.local, interface: client.interface)
+        // Errors of a socket that is not connected concern single datagrams.
+        let sent = try? resources.sender.send(run, of: bytes, through: socket!, way, &limit)
+        resources.counters.datagramsDropped += UInt64(run.count - (sent ?? 0))
     }
 
     func touch(_ flow: UDPClientFlow) {

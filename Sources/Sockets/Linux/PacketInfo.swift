@@ -60,40 +60,27 @@ enum PacketInfo {
     ) -> Int {
         guard let source else { return unsafe body(&header) }
         return unsafe withUnsafeTemporaryAllocation(byteCount: 64, alignment: 8) { control in
-            unsafe memset(control.baseAddress!, 0, control.count)
             unsafe header.msg_control = control.baseAddress
-            unsafe header.msg_controllen = control.count
-            guard let item = unsafe ckernel_cmsg_first(&header) else { return unsafe body(&header) }
-            let size: Int
-            if peer.address.isIPv6 {
-                var info = ckernel_in6_pktinfo()
-                info.ipi6_addr = in6_addr(source.asIPv6)
-                size = unsafe fill(item, Int32(IPPROTO_IPV6), IPV6_PKTINFO, info)
-            } else {
-                var info = ckernel_in_pktinfo()
-                if case .v4(let v4) = source.unmapped {
-                    info.ipi_spec_dst.s_addr = v4.bits.bigEndian
-                }
-                size = unsafe fill(item, Int32(IPPROTO_IP), IP_PKTINFO, info)
-            }
-            unsafe header.msg_controllen = size
+            unsafe header.msg_controllen = 0
+            unsafe append(source, for: peer, to: &header)
             return unsafe body(&header)
         }
     }
 
-    /// Writes one control message.
-    ///
-    /// - Returns: The bytes it takes, padding included.
-    @unsafe private static func fill<Info>(
-        _ item: UnsafeMutablePointer<cmsghdr>, _ level: Int32, _ type: Int32, _ info: Info
-    ) -> Int {
-        let size = MemoryLayout<Info>.size
-        unsafe item.pointee.cmsg_level = level
-        unsafe item.pointee.cmsg_type = type
-        unsafe item.pointee.cmsg_len = ckernel_cmsg_len(size)
-        unsafe withUnsafeBytes(of: info) { bytes in
-            _ = unsafe memcpy(ckernel_cmsg_data(item), bytes.baseAddress!, size)
+    /// Adds a control message that pins the source address. The message's buffer must have room: 40 bytes.
+    @unsafe static func append(
+        _ source: IPAddress, for peer: Endpoint, to message: UnsafeMutablePointer<msghdr>
+    ) {
+        if peer.address.isIPv6 {
+            var info = ckernel_in6_pktinfo()
+            info.ipi6_addr = in6_addr(source.asIPv6)
+            unsafe ControlMessage.append(Int32(IPPROTO_IPV6), IPV6_PKTINFO, info, to: message)
+        } else {
+            var info = ckernel_in_pktinfo()
+            if case .v4(let v4) = source.unmapped {
+                info.ipi_spec_dst.s_addr = v4.bits.bigEndian
+            }
+            unsafe ControlMessage.append(Int32(IPPROTO_IP), IP_PKTINFO, info, to: message)
         }
-        return ckernel_cmsg_space(size)
     }
 }

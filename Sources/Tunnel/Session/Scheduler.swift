@@ -104,6 +104,16 @@ struct Scheduler {
         }
     }
 
+    /// Takes a stream out of the queues again that was just added by ``addAgain(_:)``.
+    ///
+    /// - Returns: False if it was not.
+    mutating func takeBack(_ stream: TunnelStream) -> Bool {
+        guard ready.last === stream else { return false }
+        ready.removeLast()
+        stream.place = .idle
+        return true
+    }
+
     /// A stream whose turn came while its datagram did not fit: it is first in the next turn.
     mutating func putBack(_ stream: TunnelStream) {
         stream.place = .ready

@@ -62,6 +62,9 @@ extension Session: LinkOwner {
             while !isEnded {
                 switch try step(bytes, &position) {
                 case .incomplete: return
+                case .frame(let header, let payload)
+                where header.rawType == FrameType.datagram.rawValue:
+                    frames += try receiveDatagrams(header.stream, bytes, payload, &position) - 1
                 case .frame(let header, let payload): try dispatch(header, bytes, payload)
                 case .data(let stream, let range): try receiveData(stream, bytes, range)
                 }
@@ -101,13 +104,18 @@ extension Session: LinkOwner {
         _ header: FrameHeader, _ bytes: Span<UInt8>, _ payload: Range<Int>
     ) throws(SessionEnd) {
         guard let type = header.type else { return }
-        if !hasReceivedHello, type != .hello, type != .goAway {
-            throw SessionEnd(.protocolError, "the first frame is not HELLO: is this Twinport?")
-        }
+        if type != .hello, type != .goAway { try requireHello() }
         if header.stream == 0 {
             try dispatchSession(type, bytes, payload)
         } else {
             try dispatchStream(type, header.stream, bytes, payload)
+        }
+    }
+
+    /// Ends the session if a frame comes before the peer's HELLO that may not.
+    func requireHello() throws(SessionEnd) {
+        guard hasReceivedHello else {
+            throw SessionEnd(.protocolError, "the first frame is not HELLO: is this Twinport?")
         }
     }
 
@@ -162,21 +170,6 @@ extension Session: LinkOwner {
         if type == .sync { tell(.synced) }
     }
 
-    /// The peer took datagrams: others may follow.
-    private func receiveTaken(_ count: UInt64) throws(SessionEnd) {
-        guard outgoing.pace.took(count) else { return try charge(.useless) }
-        scheduler.letHeldGo()
-    }
-
-    /// A datagram came, with or without effect.
-    private func countDatagram() {
-        incoming.datagrams &+= 1
-        guard incoming.datagrams % DatagramPace.step == 0, outgoing.pace.isOn else { return }
-        // What was to be said before has not left: there may be nothing for it to leave with.
-        scheduler.urgent.isTakenHurried = scheduler.urgent.taken != nil
-        scheduler.urgent.taken = incoming.datagrams
-    }
-
     private func dispatchListener(
         _ type: FrameType, _ bytes: Span<UInt8>, _ payload: Range<Int>
     ) throws(SessionEnd) {
@@ -198,7 +191,7 @@ extension Session: LinkOwner {
     }
 
     /// Bytes of an application are about to be handed on, which may tell of a listener whose frame came before them.
-    private func settleNews() {
+    func settleNews() {
         if incoming.news.takeTurn() { delegates.user?.settle() }
     }
 
@@ -234,11 +227,6 @@ extension Session: LinkOwner {
         case .refused, .reset:
             let code = try parsed { () throws(WireError) in try Frames.end(type, bytes, payload) }
             try receiveEnd(id, code, type)
-        case .datagram:
-            countDatagram()
-            guard let stream = try target(id, .datagram, .datagram) else { return }
-            settleNews()
-            stream.handler?.received(bytes.extracting(payload))
         case .moved, .keepAlive, .urgent: try dispatchExtension(type, id, bytes, payload)
         default: throw SessionEnd(wire: .wrongStream(type), hasReceivedHello: hasReceivedHello)
         }
@@ -289,7 +277,7 @@ extension Session: LinkOwner {
     /// The stream that a frame is for, once the stream's state has taken the frame.
     ///
     /// - Returns: Nil when the frame has no effect, which is counted: it may be late (see ``StreamID``).
-    private func target(
+    func target(
         _ id: StreamID, _ type: FrameType, _ frame: StreamState.Frame
     ) throws(SessionEnd) -> TunnelStream? {
         if let stream = lookup(id) { return try take(frame, type, on: stream) ? stream : nil }

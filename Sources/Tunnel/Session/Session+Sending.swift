@@ -18,6 +18,10 @@ internal import Wire
 extension Session {
     /// How many times a pump refills the outbox before it lets the loop look at other sockets.
     private static let rounds = 4
+    /// How many datagrams of one flow, or bytes of them, leave before another flow's: several, so that they arrive one
+    /// right behind the other and the peer can hand them on with one call.
+    private static let datagramsPerTurn = 32
+    private static let datagramBytesPerTurn = 64 << 10
     /// The largest control frame, with its header.
     private static let controlRoom = 4_096 + FrameHeader.size
 
@@ -218,16 +222,29 @@ extension Session {
     // MARK: Data
 
     private func fillData() {
-        while !isEnded, outbox.count < FrameHeader.maxData, let stream = scheduler.nextReady() {
-            guard let handler = stream.handler, stream.state.maySend else { continue }
-            guard let limit = sendLimit(of: stream) else { continue }
-            let start = outbox.mark
-            outbox.appendHeaderSlot()
-            outgoing.turnStart = start
-            let fill = handler.fill(outbox, limit: limit)
-            outgoing.turnStart = nil
-            if !isEnded { complete(stream, fill, headerAt: start) }
+        while mayFill, let stream = scheduler.nextReady() {
+            fill(from: stream)
+            guard stream.transport == .udp else { continue }
+            var left = Self.datagramsPerTurn - 1
+            let most = outbox.count + Self.datagramBytesPerTurn
+            while left > 0, outbox.count < most, mayFill, scheduler.takeBack(stream) {
+                fill(from: stream)
+                left -= 1
+            }
         }
+    }
+
+    private var mayFill: Bool { !isEnded && outbox.count < FrameHeader.maxData }
+
+    private func fill(from stream: TunnelStream) {
+        guard let handler = stream.handler, stream.state.maySend else { return }
+        guard let limit = sendLimit(of: stream) else { return }
+        let start = outbox.mark
+        outbox.appendHeaderSlot()
+        outgoing.turnStart = start
+        let fill = handler.fill(outbox, limit: limit)
+        outgoing.turnStart = nil
+        if !isEnded { complete(stream, fill, headerAt: start) }
     }
 
     /// How many bytes a stream may send now; nil, and out of the queues of data, without credit.

@@ -8,6 +8,9 @@ package protocol StreamHandler: AnyObject {
     func fill(_ buffer: IOBuffer, limit: Int) -> Fill
     /// Bytes or, for UDP, one datagram arrived. The bytes are gone when this returns.
     func received(_ bytes: Span<UInt8>)
+    /// Datagrams arrived one right behind the other, at `run` of `bytes`, which are gone when this returns. A flow that
+    /// ends on one of them has to pass over the rest.
+    func received(_ bytes: Span<UInt8>, datagrams run: DatagramRun)
     /// The far side will send no more (FIN).
     func receivedEnd()
     /// One urgent byte arrived, at its place among the others.
@@ -21,6 +24,10 @@ package protocol StreamHandler: AnyObject {
 }
 
 extension StreamHandler {
+    /// One by one, for flows that do not end on a datagram.
+    package func received(_ bytes: Span<UInt8>, datagrams run: DatagramRun) {
+        for index in 0..<run.count { received(bytes.extracting(run[index])) }
+    }
     /// Not for this kind of flow.
     package func receivedUrgent(_ byte: UInt8) {}
     /// Not for this kind of flow.

@@ -31,6 +31,8 @@ enum UDPCase: String, CaseIterable {
     case sizes
     case tooLarge = "too_large"
     case order
+    case bursts
+    case segments
     case clientsApart = "clients_apart"
     case sameClientSamePort = "same_client_same_port"
     case answerFromTheAddressAsked = "answer_from_the_address_asked"

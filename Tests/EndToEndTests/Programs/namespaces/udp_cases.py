@@ -11,6 +11,7 @@ import time
 from twolands import enter, eventually, main
 
 IP_PKTINFO, IPV6_RECVPKTINFO, IPV6_PKTINFO = 8, 49, 50
+SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
 cases = {}
 
 
@@ -91,6 +92,58 @@ def order(route):
         client.send(data)
     got = [server.recv(100) for _ in sent]
     assert got == sent, got
+
+
+def burst(count, *sizes):
+    """Datagrams of these sizes in turn, no two of the same bytes."""
+    return [struct.pack("!I", i) * (sizes[i % len(sizes)] // 4 + 1) for i in range(count)]
+
+
+def hear(s, count):
+    return [s.recv(70000) for _ in range(count)]
+
+
+@case
+def bursts(route):
+    """Many at once arrive whole, in order and apart, whatever their sizes, both ways."""
+    client, server = pair(route)
+    for sizes in ([64], [1400], [1400, 1400, 1400, 17], [8000], [4, 600], [32000]):
+        sent = burst(40, *sizes) if sizes[0] < 8000 else burst(6, *sizes)
+        for _ in range(3):
+            for data in sent:
+                client.send(data)
+            data, peer = server.recvfrom(70000)
+            assert [data] + hear(server, len(sent) - 1) == sent, sizes
+            for data in sent:
+                server.sendto(data, peer)
+            assert hear(client, len(sent)) == sent, sizes
+
+
+@case
+def segments(route):
+    """A program that sends datagrams as segments of one packet, or takes them so, is served as others."""
+    client, server = pair(route)
+    parts = [bytes([i]) * 1200 for i in range(20)] + [b"end"]
+    for taking in (0, 1):
+        for s in (client, server):
+            s.setsockopt(SOL_UDP, UDP_GRO, taking)
+        for _ in range(3):
+            packet, size = b"".join(parts), struct.pack("@H", 1200)
+            client.sendmsg([packet], [(SOL_UDP, UDP_SEGMENT, size)])
+            got, peer = gather(server, len(packet))
+            assert got == (packet, parts) or taking and got[0] == packet, got
+            server.sendmsg([packet], [(SOL_UDP, UDP_SEGMENT, size)], 0, peer)
+            got, _ = gather(client, len(packet))
+            assert got == (packet, parts) or taking and got[0] == packet, got
+
+
+def gather(s, size):
+    """Receives until so many bytes are there; returns them, whole and as they came."""
+    parts, peer = [], None
+    while sum(map(len, parts)) < size:
+        data, peer = s.recvfrom(70000)
+        parts.append(data)
+    return (b"".join(parts), parts), peer
 
 
 @case

@@ -89,6 +89,15 @@ private final class ScriptedFlow: StreamHandler {
         meddle()
     }
 
+    func received(_ bytes: Span<UInt8>, datagrams run: DatagramRun) {
+        require(!isOver, "datagrams after the end")
+        require(stream?.transport == .udp && run.count > 1, "a run of datagrams")
+        for index in 0..<run.count {
+            require(run[index].upperBound <= bytes.count, "a datagram outside of its bytes")
+        }
+        meddle()
+    }
+
     func receivedEnd() {
         require(!isOver, "FIN after the end")
         meddle()
