@@ -11,7 +11,7 @@ import Wire
     /// Connections that each wait for the next one, until that is proof.
     private func prove(_ bench: Bench) {
         let entry = bench.table.all[0]
-        var arrival = LoopWatch.Arrival.pass
+        var arrival = LoopArrival.pass
         for number in 0..<100 where arrival != .loop {
             bench.now += 20
             arrival = entry.loop.arrived(now: bench.now)
