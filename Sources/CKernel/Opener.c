@@ -11,7 +11,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-ssize_t ckernel_send_with_descriptor(int socket, const void *bytes, size_t count, int descriptor) {
+ssize_t ckernel_send_with_descriptor(int socket, const void *bytes, size_t count, int descriptor, int flags) {
     struct iovec part = {.iov_base = (void *)bytes, .iov_len = count};
     union {
         struct cmsghdr header;
@@ -28,7 +28,7 @@ ssize_t ckernel_send_with_descriptor(int socket, const void *bytes, size_t count
         header->cmsg_len = CMSG_LEN(sizeof(int));
         memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
     }
-    return sendmsg(socket, &message, MSG_NOSIGNAL);
+    return sendmsg(socket, &message, MSG_NOSIGNAL | flags);
 }
 
 ssize_t ckernel_receive_with_descriptor(int socket, void *bytes, size_t count, int *descriptor) {

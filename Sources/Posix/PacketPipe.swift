@@ -75,11 +75,6 @@ package final class PacketPipe: Sendable {
         return awaited.indices.filter { awaited[$0].revents != 0 }
     }
 
-    /// Waits for a message, without taking it.
-    ///
-    /// - Returns: False when there is none within the time.
-    package func hasMessage(within milliseconds: Int32) -> Bool { isReady(POLLIN, milliseconds) }
-
     private func isReady(_ what: Int32, _ milliseconds: Int32?) -> Bool {
         var awaited = pollfd(fd: descriptor.raw, events: Int16(what), revents: 0)
         let count = try? retrying("poll") { unsafe poll(&awaited, 1, milliseconds ?? -1) }

@@ -9,10 +9,8 @@ package enum Network {
     /// - Returns: 0 where the system does not tell (Linux does from 5.14 on; no other system is verified).
     package static func identity() -> UInt64 {
         guard let cookie = try? namespaceCookie(), let boot = bootIdentity() else { return 0 }
-        // FNV-1a: it distinguishes; it is not meant to hide anything.
-        let start: UInt64 = 0xcbf2_9ce4_8422_2325
         let bytes =
             Array(boot.utf8) + (0..<8).map { UInt8(truncatingIfNeeded: cookie >> ($0 * 8)) }
-        return max(1, bytes.reduce(start) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 })
+        return max(1, FNV1a.hash(bytes))
     }
 }

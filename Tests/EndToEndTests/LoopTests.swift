@@ -9,9 +9,12 @@ extension EndToEnd {
         }
 
         /// Starts a forwarder with its listener on `machine`, whose other end dials the same port of the other one.
-        private func socat(_ lab: Lab, _ machine: Machine, _ transport: String) throws {
+        @discardableResult
+        private func socat(
+            _ lab: Lab, _ machine: Machine, _ transport: String
+        ) throws -> Running {
             let there = lab.namespace(machine == .guest ? .host : .guest)
-            _ = try lab.start(
+            return try lab.start(
                 machine,
                 sh: """
                     exec socat \(transport)-LISTEN:8000,bind=127.0.0.1,reuseaddr,fork \
@@ -85,6 +88,49 @@ extension EndToEnd {
                 let client =
                     "python3 -c 'import socket,sys; s=socket.create_connection((\"127.0.0.1\",8000)); s.settimeout(15); sys.exit(len(s.recv(1))==0)'"
                 try check(lab, machine, client: client)
+            }
+        }
+
+        /// The forwarder that made a loop ends, and a server takes its port.
+        private func replace(
+            _ forwarder: Running, _ lab: Lab, _ machine: Machine, _ kind: String, client: String
+        ) throws {
+            let other = machine == .guest ? Machine.host : .guest
+            try lab.wait("127.0.0.1:8000", kind, within: 20)
+            _ = try lab.sh(other, client, within: 20)
+            let row = try lab.wait("127.0.0.1:8000", kind, state: "conflict", within: 60)
+            #expect(row.reason?.hasPrefix("loop") == true)
+            forwarder.stop()
+            try lab.waitUntilGone("127.0.0.1:8000", kind)
+            _ = try lab.python(machine, "listen.py", [kind, "127.0.0.1", "8000"])
+            let mended = try lab.wait("127.0.0.1:8000", kind)
+            #expect(mended.mirror == "127.0.0.1:8000")
+            #expect(kind == "tcp" ? lab.echoes(other, 8_000) : lab.echoesUDP(other, 8_000))
+        }
+
+        @Test(
+            .enabled(if: Lab.has("socat"), "needs socat"), arguments: [Machine.host, .guest])
+        func `when a loop's forwarder is gone its port is mirrored again, over TCP`(
+            machine: Machine
+        ) throws {
+            try Lab.with { lab in
+                let client =
+                    "python3 -c 'import socket; s=socket.create_connection((\"127.0.0.1\",8000)); s.settimeout(15); s.recv(1)'; true"
+                try replace(
+                    try socat(lab, machine, "TCP"), lab, machine, "tcp", client: client)
+            }
+        }
+
+        @Test(arguments: [Machine.host, .guest])
+        func `when a loop's forwarder is gone its port is mirrored again, over UDP`(
+            machine: Machine
+        ) throws {
+            try Lab.with { lab in
+                let there = lab.namespace(machine == .guest ? .host : .guest)
+                let forwarder = try lab.python(machine, "udp_forwarder.py", ["8000", there])
+                let client =
+                    "python3 -c 'import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b\"one\", (\"127.0.0.1\", 8000))'"
+                try replace(forwarder, lab, machine, "udp", client: client)
             }
         }
 

@@ -80,4 +80,86 @@ import Wire
         victim.frame(FrameType.moved.rawValue, stream: stream, [0, 0x80])
         #expect(victim.verdict == .protocolError)
     }
+
+    // MARK: KEEPALIVE and the end of a stream
+
+    /// A host's stream to the guest that the test types.
+    private func dial(_ victim: Victim) throws -> (flow: ScriptedFlow, stream: UInt32) {
+        victim.hello()
+        let flow = ScriptedFlow()
+        let stream = try #require(victim.host.open(flow))
+        victim.host.session.pump()
+        return (flow, stream.id.rawValue)
+    }
+
+    private func keepAlive(_ victim: Victim, _ stream: UInt32) {
+        victim.frame(FrameType.keepAlive.rawValue, stream: stream, [7, 0])
+    }
+
+    private func reset(_ victim: Victim, _ stream: UInt32) {
+        victim.frame(FrameType.reset.rawValue, stream: stream, [1, 0])
+    }
+
+    @Test func `KEEPALIVE after its sender's FIN ends the session`() throws {
+        let victim = Victim()
+        let (flow, stream) = try dial(victim)
+        keepAlive(victim, stream)
+        victim.frame(FrameType.fin.rawValue, stream: stream)
+        #expect(flow.extensions == ["keep-alive 7"] && flow.gotEnd && victim.verdict == nil)
+        keepAlive(victim, stream)
+        #expect(flow.extensions == ["keep-alive 7"] && victim.verdict == .protocolError)
+    }
+
+    @Test func `KEEPALIVE on a stream that is gone ends the session`() throws {
+        let victim = Victim()
+        let (flow, stream) = try dial(victim)
+        reset(victim, stream)
+        #expect(flow.endCode != nil && victim.verdict == nil)
+        keepAlive(victim, stream)
+        #expect(flow.extensions == [] && victim.verdict == .protocolError)
+    }
+
+    /// Its sender cannot know yet.
+    @Test func `KEEPALIVE that crosses our RESET has no effect`() throws {
+        let victim = Victim()
+        let (flow, stream) = try dial(victim)
+        flow.stream?.reset(.timedOut)
+        victim.host.session.pump()
+        keepAlive(victim, stream)
+        #expect(flow.extensions == [] && victim.verdict == nil)
+        reset(victim, stream)
+        #expect(victim.verdict == nil && victim.host.session.streamCount == 0)
+    }
+
+    @Test func `KEEPALIVE and MOVED are not sent after the sender's end, nor beside its RESET`()
+        throws
+    {
+        let pair = Pair()
+        pair.start()
+        let flow = ScriptedFlow()
+        let (_, far) = try pair.connect(flow)
+        // Asked for in the turn that sends FIN: it leaves before.
+        far.endsAfterSending = true
+        _ = far.stream?.markReady()
+        far.stream?.askKeepAlive(after: 7)
+        pair.settle()
+        #expect(flow.gotEnd && flow.extensions == ["keep-alive 7"])
+        far.stream?.askKeepAlive(after: 8)
+        pair.settle()
+        #expect(flow.extensions == ["keep-alive 7"] && pair.host.end == nil)
+
+        let other = ScriptedFlow()
+        let (_, reset) = try pair.connect(other)
+        reset.stream?.askKeepAlive(after: 9)
+        reset.stream?.reset(.timedOut)
+        let udp = ScriptedFlow()
+        _ = try #require(pair.host.open(udp, .udp))
+        pair.settle()
+        #expect(other.extensions == [] && other.endCode == .timedOut)
+        let server = try #require(pair.guest.accepted.last)
+        #expect(server.stream?.move(to: 40_000) == true)
+        server.stream?.reset(.expired)
+        pair.settle()
+        #expect(udp.extensions == [] && udp.endCode == .expired && pair.host.end == nil)
+    }
 }

@@ -99,7 +99,10 @@ final class End: HandshakeDelegate, SessionDelegate {
         session.adopt(self)
     }
 
-    func settle() {}
+    /// Called when mirrors have to stand before bytes are handed on.
+    var onSettle: () -> Void = {}
+
+    func settle() { onSettle() }
     func received(_ message: ControlMessage) {
         switch message {
         case .listener(let listener): log.append("listener \(listener.id.rawValue)")

@@ -59,8 +59,8 @@ int ckernel_peer_credentials(int fd, uid_t *uid, pid_t *pid);
 /// and errno; ENOSYS where there are no filters.
 int ckernel_deny_calls(int kind);
 
-/// Sends a message of a socket pair, and a descriptor with it unless that is negative. Returns as sendmsg(2).
-ssize_t ckernel_send_with_descriptor(int socket, const void *bytes, size_t count, int descriptor);
+/// Sends a message of a socket pair, and a descriptor with it unless that is negative. Flags and result as of sendmsg(2).
+ssize_t ckernel_send_with_descriptor(int socket, const void *bytes, size_t count, int descriptor, int flags);
 /// Receives a message, and the descriptor that came with it, or -1. Does not wait. Returns as recvmsg(2).
 ssize_t ckernel_receive_with_descriptor(int socket, void *bytes, size_t count, int *descriptor);
 /// Has the calling thread use the file system as this user (setfsuid(2)). Returns 0, or -1 and errno: nothing has changed

@@ -38,20 +38,6 @@ final class DatagramLoopWatch {
     /// The bounds of a window, within which a copy comes back.
     private static let windows = UInt64(50)...UInt64(500)
     private static let longestHold: UInt64 = 2_500
-    /// More than so many flows are never needed for a suspicion.
-    private static let mostSuspicious = 1_024
-
-    /// What to do with a flow that begins.
-    enum Arrival: Equatable {
-        /// Pass it on.
-        case pass
-        /// Hold it, and call ``timeOver()`` in so many milliseconds, but not at the time that was said before.
-        case hold(UInt64)
-        /// The experiment is over: pass on what is held, and this one.
-        case passAll
-        /// It is proved: refuse it, and end the flows of this listener that wait.
-        case loop
-    }
 
     /// What to do when the time is over.
     enum Step: Equatable {
@@ -88,7 +74,7 @@ final class DatagramLoopWatch {
 
     private var phase = Phase.quiet
     private var suspect: Suspect?
-    private var needed: Int
+    private var suspicion: LoopSuspicion
     private let random: (ClosedRange<UInt64>) -> UInt64
     /// When a suspicion was last wrong; flows that began until then count for no other.
     private(set) var refutedAt: UInt64 = 0
@@ -99,15 +85,16 @@ final class DatagramLoopWatch {
         suspicion: Int, random: @escaping (ClosedRange<UInt64>) -> UInt64,
         proved: @escaping () -> Void
     ) {
-        needed = suspicion
+        self.suspicion = LoopSuspicion(needed: suspicion)
         self.random = random
         self.proved = proved
     }
 
-    /// A flow begins with a datagram that may have come before.
-    func arrived(_ chain: DatagramRepeats.Chain, now: UInt64) -> Arrival {
+    /// A flow begins with a datagram that may have come before. If it is to be held, ``timeOver(now:)`` is called in that
+    /// time, and not at the time that was said before.
+    func arrived(_ chain: DatagramRepeats.Chain, now: UInt64) -> LoopArrival {
         guard let suspect else {
-            guard chain.flows >= needed else { return .pass }
+            guard chain.flows >= suspicion.needed else { return .pass }
             suspect = Suspect(print: chain.print, average: chain.average, longest: chain.longest)
             return hold(.gathering(since: now))
         }
@@ -144,7 +131,7 @@ final class DatagramLoopWatch {
     /// The flow that was to be held cannot be: there is no experiment.
     func giveUp() { end() }
 
-    private func hold(_ next: Phase) -> Arrival {
+    private func hold(_ next: Phase) -> LoopArrival {
         phase = next
         return .hold(suspect.map { random($0.holds) } ?? 0)
     }
@@ -152,7 +139,7 @@ final class DatagramLoopWatch {
     private func refuted(_ now: UInt64) {
         end()
         refutedAt = now
-        needed = min(2 * needed, Self.mostSuspicious)
+        suspicion.wasWrong()
     }
 
     private func end() {

@@ -1,3 +1,5 @@
+internal import Sockets
+
 /// What a datagram says, in a number: equal datagrams have equal prints.
 struct DatagramPrint: Equatable {
     /// So many bytes are looked at; the rest counts by its length.
@@ -8,13 +10,13 @@ struct DatagramPrint: Equatable {
     let value: UInt64
 
     init(_ datagram: Span<UInt8>) {
-        // FNV-1a. Nothing rests on its being hard to forge: whoever could can as well send the same datagram.
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325 ^ UInt64(datagram.count)
+        // Nothing rests on its being hard to forge: whoever could can as well send the same datagram.
+        var hash = FNV1a(seed: UInt64(datagram.count))
         let first = datagram.count >= Self.number.inDatagramsFrom ? Self.number.bytes : 0
         for index in first..<min(datagram.count, Self.mostBytes) {
-            hash = (hash ^ UInt64(datagram[index])) &* 0x100_0000_01b3
+            hash.add(datagram[index])
         }
-        value = hash
+        value = hash.value
     }
 }
 

@@ -36,20 +36,6 @@ final class LoopWatch {
     private static let patience: UInt64 = 10_000
     /// The bounds of a window.
     private static let windows = UInt64(25)...UInt64(500)
-    /// More than so many connections are never needed for a suspicion.
-    private static let mostSuspicious = 1_024
-
-    /// What to do with a connection that just came.
-    enum Arrival: Equatable {
-        /// Pass it on.
-        case pass
-        /// Hold it for so many milliseconds, then call ``released(now:)``.
-        case hold(UInt64)
-        /// The experiment is over: pass on what is held, and this one.
-        case passAll
-        /// It is proved: refuse it, and end the flows of this listener that wait.
-        case loop
-    }
 
     private enum Phase {
         case quiet
@@ -64,7 +50,7 @@ final class LoopWatch {
 
     private var phase = Phase.quiet
     private var past: [Past] = []
-    private var needed: Int
+    private var suspicion: LoopSuspicion
     private var window: UInt64 = 0
     private let random: (ClosedRange<UInt64>) -> UInt64
     /// The same for a UDP listener.
@@ -81,13 +67,13 @@ final class LoopWatch {
         suspicion: Int, datagramSuspicion: Int = DatagramLoopWatch.suspicion.guest,
         random: @escaping (ClosedRange<UInt64>) -> UInt64 = { UInt64.random(in: $0) }
     ) {
-        needed = suspicion
+        self.suspicion = LoopSuspicion(needed: suspicion)
         self.datagramSuspicion = datagramSuspicion
         self.random = random
     }
 
-    /// A connection came.
-    func arrived(now: UInt64) -> Arrival {
+    /// A connection came. One that is to be held is passed on after that time, and ``released(now:)`` called.
+    func arrived(now: UInt64) -> LoopArrival {
         switch phase {
         case .quiet:
             guard isSuspicious(now) else { return .pass }
@@ -116,6 +102,7 @@ final class LoopWatch {
 
     /// A connection was passed on, as this flow.
     func passed(_ flow: FlowInfo, now: UInt64) {
+        let needed = suspicion.needed
         if past.count >= needed { past.removeFirst(past.count - needed + 1) }
         past.append(Past(flow: flow, at: now))
     }
@@ -128,13 +115,13 @@ final class LoopWatch {
         proved()
     }
 
-    private func hold(round: Int) -> Arrival {
+    private func hold(round: Int) -> LoopArrival {
         phase = .holding(round: round)
         return .hold(random(window...(5 * window)))
     }
 
     private func isSuspicious(_ now: UInt64) -> Bool {
-        guard past.count >= needed, let first = past.first, now &- first.at <= Self.patience,
+        guard past.count >= suspicion.needed, let first = past.first, now &- first.at <= Self.patience,
             past.allSatisfy({ !$0.flow.isOver && $0.flow.bytesOut == 0 })
         else { return false }
         let times = past.map(\.at) + [now]
@@ -151,6 +138,6 @@ final class LoopWatch {
     private func refuted() {
         phase = .quiet
         past = []
-        needed = min(2 * needed, Self.mostSuspicious)
+        suspicion.wasWrong()
     }
 }

@@ -15,6 +15,10 @@ internal import Posix
 // path that blocks (a network file system) keeps forwards waiting, and nothing else. When its pipe ends, however its parent
 // did, it removes the sockets that it made, and ends.
 
+// Each guest of a host asks on a thread of its own, through a channel of its own. The channel's far end travels to the opener
+// on the first pipe, and nothing waits for its arrival: questions stay in the channel until the opener has taken it over, which
+// may be long when a path blocks it.
+
 /// The process that makes the sockets of forwards, as its parent sees it. Nothing blocks but ``stop()``.
 package final class OpenerProcess: Sendable {
     /// The parent's own, and one for each guest.
@@ -22,7 +26,7 @@ package final class OpenerProcess: Sendable {
 
     private let pipe: PacketPipe
 
-    private init(_ pipe: PacketPipe) {
+    init(_ pipe: PacketPipe) {
         self.pipe = pipe
     }
 
@@ -42,8 +46,8 @@ package final class OpenerProcess: Sendable {
         }
     }
 
-    /// Answers until the parent is gone.
-    private static func serve(_ first: PacketPipe) {
+    /// Answers until the parent is gone. What the opener does; in a thread of a test, too.
+    static func serve(_ first: PacketPipe) {
         var channels = [Channel(pipe: first)]
         while true {
             var opened: [Channel] = []
@@ -69,16 +73,18 @@ package final class OpenerProcess: Sendable {
         let pipe: PacketPipe
         var worker = SocketWorker()
 
-        /// Answers one request.
+        /// Answers one request; a channel that is handed over gets no answer.
         ///
         /// - Returns: False when the other end is gone.
         mutating func serve(room: Int, _ opened: inout [Channel]) -> Bool {
-            guard case .packet(let bytes) = pipe.receive(limit: SocketRequest.longest),
-                let request = SocketRequest(bytes)
-            else { return false }
-            if request == .channel, room > opened.count, let pair = PacketPipe.pair() {
-                opened.append(Channel(pipe: pair.0))
-                return send(SocketReply(nil, nil), pair.1.raw)
+            let (bytes, descriptor, error) = OpenerProcess.take(from: pipe)
+            if error == EAGAIN || error == EINTR { return true }
+            let passed = descriptor < 0 ? nil : PacketPipe(OwnedFD(taking: descriptor))
+            guard let request = SocketRequest(bytes) else { return false }
+            if request == .channel {
+                // Without room its other end sees that it has ended.
+                if let passed, room > opened.count { opened.append(Channel(pipe: passed)) }
+                return true
             }
             let reply = worker.perform(request)
             // The other side has the socket then.
@@ -87,22 +93,22 @@ package final class OpenerProcess: Sendable {
         }
 
         private func send(_ reply: SocketReply, _ descriptor: Int32) -> Bool {
-            let answer = reply.bytes
-            return unsafe ckernel_send_with_descriptor(pipe.raw, answer, answer.count, descriptor)
-                >= 0
+            OpenerProcess.send(reply.bytes, descriptor, to: pipe)
         }
     }
 
-    /// Another way to the same process, for one node of several: each asks on a thread of its own. Blocks until there is an
-    /// answer; only one thread may ask for ways.
+    /// Another way to the same process, for one node of several: each asks on a thread of its own. Does not wait for the
+    /// process.
     ///
-    /// - Returns: One that has ended when there is no answer for five seconds, or the process is gone or has too many. The
-    ///   node then makes no sockets: without an opener it would do so itself, where its sandbox is in the way.
+    /// - Returns: One that has ended when the process is gone, and one that ends soon when it has too many. The node then
+    ///   makes no sockets: without an opener it would do so itself, where its sandbox is in the way.
     package func channel() -> OpenerProcess {
-        guard send(.channel), pipe.hasMessage(within: 5_000) else { return Self.ended }
-        let descriptor = take().descriptor
-        guard descriptor >= 0 else { return Self.ended }
-        return OpenerProcess(PacketPipe(OwnedFD(taking: descriptor)))
+        // The kernel's buffer has room for all channels that may be: 212,992 bytes, and a message takes about a thousand.
+        guard let (own, far) = PacketPipe.pair() else { return Self.ended }
+        let isSent = withExtendedLifetime(far) {
+            Self.send(SocketRequest.channel.bytes, far.raw, to: pipe, waits: false)
+        }
+        return isSent ? OpenerProcess(own) : Self.ended
     }
 
     /// One at whose other end nobody is. Without a descriptor for that, a node cannot be made with it.
@@ -116,9 +122,17 @@ package final class OpenerProcess: Sendable {
     /// Asks. Answers come in the order of the questions.
     ///
     /// - Returns: False when it is gone.
-    package func send(_ request: SocketRequest) -> Bool {
-        let bytes = request.bytes
-        return unsafe ckernel_send_with_descriptor(pipe.raw, bytes, bytes.count, -1) == bytes.count
+    package func send(_ request: SocketRequest) -> Bool { Self.send(request.bytes, -1, to: pipe) }
+
+    /// Sends a message, with a descriptor unless that is negative.
+    ///
+    /// - Parameter waits: Whether it waits for room.
+    private static func send(
+        _ bytes: [UInt8], _ descriptor: Int32, to pipe: PacketPipe, waits: Bool = true
+    ) -> Bool {
+        let flags = waits ? 0 : Int32(MSG_DONTWAIT)
+        return unsafe ckernel_send_with_descriptor(
+            pipe.raw, bytes, bytes.count, descriptor, flags) == bytes.count
     }
 
     /// What came.
@@ -133,7 +147,7 @@ package final class OpenerProcess: Sendable {
 
     /// Takes the next answer.
     package func receive() -> Received {
-        let (bytes, descriptor, error) = take()
+        let (bytes, descriptor, error) = Self.take(from: pipe)
         if error == EAGAIN || error == EINTR { return .nothing }
         guard !bytes.isEmpty, let reply = SocketReply(bytes, descriptor: descriptor) else {
             return .ended
@@ -142,7 +156,9 @@ package final class OpenerProcess: Sendable {
     }
 
     /// A message, and the descriptor that came with it, or -1; without one the errno.
-    private func take() -> (bytes: [UInt8], descriptor: Int32, error: Int32) {
+    private static func take(
+        from pipe: PacketPipe
+    ) -> (bytes: [UInt8], descriptor: Int32, error: Int32) {
         var bytes = [UInt8](repeating: 0, count: SocketRequest.longest)
         var descriptor: Int32 = -1
         let count = unsafe ckernel_receive_with_descriptor(

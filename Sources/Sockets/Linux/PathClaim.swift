@@ -61,9 +61,8 @@ package final class PathClaim: Sendable {
         guard let slash = path.lastIndex(of: "/"),
             let folder = SystemFiles.identity(of: String(path[..<slash]) + "/.")
         else { return nil }
-        // FNV-1a: a path's name may be longer than an abstract one.
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in path[slash...].utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        // A path's name may be longer than an abstract one.
+        let hash = FNV1a.hash(path[slash...].utf8)
         return "twinport \(folder.device):\(folder.inode) " + String(hash, radix: 16)
     }
 }

@@ -15,7 +15,8 @@ package enum SocketRequest: Equatable, Sendable {
     case dial(String)
     /// The end of one that was made.
     case remove(String)
-    /// A pipe like this one, for another thread: what was made through it is removed when it ends.
+    /// Serve the pipe that comes with this, too, for another thread: what was made through it is removed when it ends. Has
+    /// no answer.
     case channel
 
     private var parts: (number: UInt8, path: String, access: SocketAccess) {

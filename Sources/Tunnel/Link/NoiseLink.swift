@@ -11,7 +11,6 @@ internal import Wire
 // Records on the wire: a length of two bytes in big-endian order, then so many bytes, at most 65,535. The
 // first record each way is the handshake, the rest carry the session's bytes, 65,519 at most each.
 //
-// The session does not know: until the handshake is done, reading says "nothing yet" and writing "no room".
 // A peer without the key never gets a frame in; its connection ends like any that does not greet in time.
 //
 // Readiness belongs to the socket, which knows nothing of records held here. `incoming` therefore never
@@ -28,22 +27,15 @@ internal import Wire
 // other change.
 
 /// A cipher around another link. Loop thread only.
-final class NoiseLink: Link {
-    /// Which message of the handshake this side writes.
-    enum Part {
-        case initiator
-        case responder
-    }
-
+final class NoiseLink: HandshakeLink {
     private enum Phase {
-        case greeting(HandshakeState)
+        case greeting
         case open(send: CipherState, receive: CipherState)
         case failed
     }
 
     static let prologue = Array("twinport tunnel 1".utf8)
     private static let largestRecord = 65_535
-    private static let header = 2
     private static let held = 2 * (largestRecord + header)
     /// How much of the session one record carries. Less than it may: a record, its ciphertext and its
     /// plaintext then stay in the processor's cache between the steps.
@@ -56,56 +48,25 @@ final class NoiseLink: Link {
     /// How many records one key serves.
     static let recordsPerKey: UInt64 = 65_536
 
-    private let inner: any Link
     private let recordsPerKey: UInt64
-    private let part: Part
-    private var phase: Phase
-    private let incoming = IOBuffer(capacity: held)
-    private let outgoing = IOBuffer(capacity: outgoingSize)
-    private var isWritableWanted = false
+    private var phase = Phase.greeting
     /// Whether the session read the peer's HELLO.
     private var isAgreed = false
     /// Whether the other end changed its cipher.
     private var hasChanged = false
-    /// It owns this link.
-    private unowned var owner: (any LinkOwner)?
 
     /// - Parameter early: What was read of the other end's bytes already: its first message, or nothing.
     init(
         _ inner: any Link, key: TunnelKey, part: Part, early: [UInt8] = [],
         recordsPerKey: UInt64 = NoiseLink.recordsPerKey
     ) {
-        self.inner = inner
         self.recordsPerKey = recordsPerKey
-        self.part = part
-        incoming.append(early)
-        phase = .greeting(HandshakeState(key: key, prologue: Self.prologue))
+        super.init(
+            inner, HandshakeState(key: key, prologue: Self.prologue), part: part, early: early,
+            capacity: (Self.held, Self.outgoingSize))
     }
 
-    func attach(_ owner: any LinkOwner) {
-        self.owner = owner
-        inner.attach(self)
-        guard case .greeting(var handshake) = phase else { return }
-        switch part {
-        case .initiator:
-            // Nothing was read or written yet: it cannot fail.
-            guard let first = try? handshake.writeFirst() else { return }
-            phase = .greeting(handshake)
-            queue(first)
-        case .responder:
-            guard let record = nextRecord() else { return }
-            // What is wrong with it is told to the first read.
-            if (try? greet(&handshake, record)) == nil { phase = .failed }
-        }
-        flushAndWatch()
-    }
-
-    func close() {
-        inner.close()
-        owner = nil
-    }
-
-    func agreed(on features: Features) {
+    override func agreed(on features: Features) {
         isAgreed = true
         guard case .open(var send, var receive) = phase else { return }
         if features.contains(.rekey) {
@@ -122,14 +83,21 @@ final class NoiseLink: Link {
         flushAndWatch()
     }
 
-    func watchWritable(_ isWanted: Bool) {
-        isWritableWanted = isWanted
-        flushAndWatch()
+    override func greeted(send: CipherState, receive: CipherState) {
+        phase = .open(send: send, receive: receive)
+        isOpen = true
+    }
+
+    override func refuseEarly() { fail() }
+
+    private func fail() {
+        phase = .failed
+        isOpen = false
     }
 
     // MARK: Reading
 
-    func read(into buffer: IOBuffer) throws(LinkError) -> Int? {
+    override func read(into buffer: IOBuffer) throws(LinkError) -> Int? {
         var added = 0
         if case .failed = phase { throw .wrongKey }
         while buffer.space >= Self.held, added < buffer.readLimit {
@@ -159,10 +127,7 @@ final class NoiseLink: Link {
 
     /// Whether this side has shown its key and heard nothing. A responder that has another key hangs up without a word:
     /// the two share no cipher.
-    private var isUnanswered: Bool {
-        guard case .greeting = phase else { return false }
-        return part == .initiator
-    }
+    private var isUnanswered: Bool { isGreeting && part == .initiator }
 
     /// Handles every whole record that is here.
     ///
@@ -173,14 +138,14 @@ final class NoiseLink: Link {
             do {
                 added += try open(record, into: buffer)
             } catch {
-                phase = .failed
+                fail()
                 throw .wrongKey
             }
         }
         return added
     }
 
-    private func nextRecord() -> [UInt8]? {
+    override func nextRecord() -> [UInt8]? {
         let record: [UInt8]? = incoming.withReadable { bytes in
             guard bytes.count >= Self.header else { return nil }
             let length = Int(bytes[0]) << 8 | Int(bytes[1])
@@ -211,8 +176,8 @@ final class NoiseLink: Link {
             }
             phase = .open(send: send, receive: receive)
             return count
-        case .greeting(var handshake):
-            try greet(&handshake, record)
+        case .greeting:
+            try greet(record)
             flushAndWatch()
             return 0
         case .failed:
@@ -228,22 +193,9 @@ final class NoiseLink: Link {
         phase = .open(send: send, receive: receive)
     }
 
-    private func greet(_ handshake: inout HandshakeState, _ record: [UInt8]) throws {
-        guard record.count == HandshakeState.messageLength else { throw NoiseError.malformed }
-        switch part {
-        case .initiator:
-            let keys = try handshake.readSecond(record[...])
-            phase = .open(send: keys.send, receive: keys.receive)
-        case .responder:
-            let keys = try handshake.answer(record[...])
-            queue(keys.answer)
-            phase = .open(send: keys.send, receive: keys.receive)
-        }
-    }
-
     // MARK: Writing
 
-    func write(_ bytes: Span<UInt8>) throws(LinkError) -> Int? {
+    override func write(_ bytes: Span<UInt8>) throws(LinkError) -> Int? {
         try flush()
         guard outgoing.isEmpty, case .open(var send, let receive) = phase else { return nil }
         var count = 0
@@ -262,33 +214,4 @@ final class NoiseLink: Link {
         try flush()
         return count
     }
-
-    private func queue(_ record: [UInt8]) {
-        outgoing.append(UInt16(record.count).byteSwapped)
-        outgoing.append(record)
-    }
-
-    private func flush() throws(LinkError) {
-        while !outgoing.isEmpty {
-            let inner = self.inner
-            let written = try outgoing.withReadable { (bytes) throws(LinkError) in
-                try inner.write(bytes)
-            }
-            guard let written else { return }
-            outgoing.consume(written)
-        }
-    }
-
-    private func flushAndWatch() {
-        // A link that is broken says so to the next read.
-        try? flush()
-        var isOpen = false
-        if case .open = phase { isOpen = true }
-        inner.watchWritable(!outgoing.isEmpty || (isOpen && isWritableWanted))
-    }
-}
-
-extension NoiseLink: LinkOwner {
-    func linkReadable() { owner?.linkReadable() }
-    func linkWritable() { owner?.linkWritable() }
 }

@@ -21,12 +21,10 @@ internal import Wire
 // without a proof.
 
 /// A proof of the key before the first frame. Loop thread only.
-final class ProofLink: Link {
-    typealias Part = NoiseLink.Part
-
+final class ProofLink: HandshakeLink {
     private enum Phase {
         /// The other end's message of the handshake is awaited.
-        case greeting(HandshakeState)
+        case greeting
         /// The responder awaits the third record.
         case confirming(CipherState)
         case open
@@ -37,60 +35,27 @@ final class ProofLink: Link {
     }
 
     static let prologue = Array("twinport proof 1".utf8)
-    private static let header = 2
     private static let tag = CipherState.tagLength
 
-    private let inner: any Link
-    private let part: Part
-    private var phase: Phase
-    /// Asked for every read and write.
-    private var isOpen = false
-    /// The record that is awaited, and not a byte more.
-    private var incoming = IOBuffer(capacity: header + HandshakeState.messageLength)
-    private let outgoing = IOBuffer(capacity: 2 * (header + HandshakeState.messageLength))
-    private var isWritableWanted = false
-    /// It owns this link.
-    private unowned var owner: (any LinkOwner)?
+    private var phase = Phase.greeting
 
     /// - Parameter early: What was read of the other end's bytes already: its first message, or nothing.
     init(_ inner: any Link, key: TunnelKey, part: Part, early: [UInt8] = []) {
-        self.inner = inner
-        self.part = part
-        phase = .greeting(HandshakeState(key: key, prologue: Self.prologue))
-        incoming.append(early)
+        // The record that is awaited, and not a byte more: what follows it is the session's.
+        let record = Self.header + HandshakeState.messageLength
+        super.init(
+            inner, HandshakeState(key: key, prologue: Self.prologue), part: part, early: early,
+            capacity: (record, 2 * record))
     }
 
-    func attach(_ owner: any LinkOwner) {
-        self.owner = owner
-        inner.attach(self)
-        guard case .greeting(var handshake) = phase else { return }
-        switch part {
-        case .initiator:
-            // Nothing was read or written yet: it cannot fail.
-            guard let first = try? handshake.writeFirst() else { return }
-            phase = .greeting(handshake)
-            queue(first)
-        case .responder:
-            guard let record = nextRecord() else { return }
-            if (try? greet(&handshake, record)) == nil { phase = .refusing }
-        }
-        flushAndWatch()
-    }
-
-    func close() {
-        inner.close()
-        owner = nil
-    }
-
-    func watchWritable(_ isWanted: Bool) {
+    override func watchWritable(_ isWanted: Bool) {
         if isOpen, outgoing.isEmpty { return inner.watchWritable(isWanted) }
-        isWritableWanted = isWanted
-        flushAndWatch()
+        super.watchWritable(isWanted)
     }
 
     // MARK: Reading
 
-    func read(into buffer: IOBuffer) throws(LinkError) -> Int? {
+    override func read(into buffer: IOBuffer) throws(LinkError) -> Int? {
         while !isOpen {
             switch phase {
             case .refusing: throw .otherKey
@@ -131,7 +96,7 @@ final class ProofLink: Link {
         return UInt8(HandshakeState.messageLength)
     }
 
-    private func nextRecord() -> [UInt8]? {
+    override func nextRecord() -> [UInt8]? {
         let length = Int(expected)
         let record: [UInt8]? = incoming.withReadable { bytes in
             guard bytes.count == Self.header + length else { return nil }
@@ -143,7 +108,7 @@ final class ProofLink: Link {
 
     private func handle(_ record: [UInt8]) throws {
         switch phase {
-        case .greeting(var handshake): try greet(&handshake, record)
+        case .greeting: try greet(record)
         case .confirming(var receive):
             try receive.decrypt(record) { _ in }
             open()
@@ -151,19 +116,19 @@ final class ProofLink: Link {
         }
     }
 
-    private func greet(_ handshake: inout HandshakeState, _ record: [UInt8]) throws {
+    override func greeted(send: CipherState, receive: CipherState) throws(NoiseError) {
         switch part {
         case .initiator:
-            var keys = try handshake.readSecond(record[...])
-            queue(try keys.send.encrypt([]))
+            var send = send
+            queue(try send.encrypt([]))
             open()
         case .responder:
-            let keys = try handshake.answer(record[...])
-            queue(keys.answer)
             incoming = IOBuffer(capacity: Self.header + Self.tag)
-            phase = .confirming(keys.receive)
+            phase = .confirming(receive)
         }
     }
+
+    override func refuseEarly() { phase = .refusing }
 
     private func open() {
         phase = .open
@@ -183,7 +148,7 @@ final class ProofLink: Link {
 
     // MARK: Writing
 
-    func write(_ bytes: Span<UInt8>) throws(LinkError) -> Int? {
+    override func write(_ bytes: Span<UInt8>) throws(LinkError) -> Int? {
         if !outgoing.isEmpty {
             try flush()
             guard outgoing.isEmpty else { return nil }
@@ -202,31 +167,4 @@ final class ProofLink: Link {
         let length = Int(bytes[1]) | Int(bytes[2]) << 8 | Int(bytes[3]) << 16
         return min(bytes.count, FrameHeader.size + length)
     }
-
-    private func queue(_ record: [UInt8]) {
-        outgoing.append(UInt16(record.count).byteSwapped)
-        outgoing.append(record)
-    }
-
-    private func flush() throws(LinkError) {
-        while !outgoing.isEmpty {
-            let inner = self.inner
-            let written = try outgoing.withReadable { (bytes) throws(LinkError) in
-                try inner.write(bytes)
-            }
-            guard let written else { return }
-            outgoing.consume(written)
-        }
-    }
-
-    private func flushAndWatch() {
-        // A link that is broken says so to the next read.
-        try? flush()
-        inner.watchWritable(!outgoing.isEmpty || (isOpen && isWritableWanted))
-    }
-}
-
-extension ProofLink: LinkOwner {
-    func linkReadable() { owner?.linkReadable() }
-    func linkWritable() { owner?.linkWritable() }
 }

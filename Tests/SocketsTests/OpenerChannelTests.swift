@@ -1,0 +1,45 @@
+import Foundation
+import Posix
+import Testing
+
+@testable import Sockets
+
+/// The pipes to the opener that the guests of a host have, with the opener on a thread.
+@Suite struct OpenerChannelTests {
+    private func answer(_ channel: OpenerProcess) throws -> SocketReply? {
+        for _ in 0..<5_000 {
+            switch channel.receive() {
+            case .reply(let reply): return reply
+            case .ended: return nil
+            case .nothing: usleep(1_000)
+            }
+        }
+        throw SystemError("no answer", ETIMEDOUT)
+    }
+
+    @Test func `an opener that a path keeps busy makes nobody wait for a channel`() throws {
+        let (near, far) = try #require(PacketPipe.pair())
+        let opener = OpenerProcess(near)
+        let start = ContinuousClock.now
+        // One more than it takes, its parent's own among them; nobody serves yet.
+        let channels = (0..<65).map { _ in opener.channel() }
+        let asked = channels.map { $0.send(.look("/nowhere/at/all")) }
+        #expect(ContinuousClock.now - start < .seconds(2))
+        #expect(asked.allSatisfy { $0 })
+
+        let isOver = DispatchSemaphore(value: 0)
+        Thread.detachNewThread {
+            OpenerProcess.serve(far)
+            isOver.signal()
+        }
+        // Questions that were asked before are answered then.
+        for channel in channels.dropLast() {
+            #expect(try answer(channel)?.code == ENOENT)
+        }
+        #expect(try answer(channels[64]) == nil, "there is no room")
+        shutdown(opener.descriptor, Int32(SHUT_RDWR))
+        #expect(isOver.wait(timeout: .now() + 5) == .success)
+        #expect(try answer(channels[0]) == nil)
+        #expect(!opener.channel().send(.look("/")))
+    }
+}
