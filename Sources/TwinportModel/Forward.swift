@@ -21,7 +21,7 @@ public enum ForwardPlace: Hashable, Sendable {
             else { return nil }
             self = .unix(path)
         } else if text.hasPrefix("tcp/"), let endpoint = Endpoint(text.dropFirst(4)),
-            endpoint.port > 0, !endpoint.address.isMulticastOrBroadcast
+            endpoint.port > 0, !endpoint.unmapped.address.isMulticastOrBroadcast
         {
             self = .tcp(endpoint.unmapped)
         } else {

@@ -12,7 +12,7 @@ import TwinportModel
     @Test(arguments: [
         "", "unix://run/a", "unix:///", "unix:///run/", "unix:///a\u{1b}", "/run/a", "tcp/80",
         "tcp/127.0.0.1:0", "tcp/224.0.0.1:80", "tcp://127.0.0.1:80", "udp/127.0.0.1:80",
-        "tcp/127.0.0.1:65536",
+        "tcp/127.0.0.1:65536", "tcp/127.0.0.1:+80", "tcp/[::ffff:224.0.0.1]:80",
     ])
     func `anything else is no place`(text: String) {
         #expect(ForwardPlace(text) == nil)
