@@ -64,7 +64,8 @@ package struct AgentClient: Sendable {
             )
         }
         guard [nil, .socket].contains(SystemFiles.kind(at: path)) else {
-            return AgentControlError("\(path) is not a socket")
+            return AgentControlError(
+                "\(path) is not a socket; expected the agent's: pass it with --control")
         }
         guard error.isMissing || error.isRefused else {
             return AgentControlError("the agent at \(path) did not answer: \(error)")

@@ -63,9 +63,11 @@ package struct ControlClient: Sendable {
             where SystemError("connect", error.errnoCode).isPermissionDenied
         {
             throw ControlError(
-                "\(path) belongs to another user: \(SystemError.text(of: error.errnoCode))")
+                "\(path) belongs to another user: \(SystemError.text(of: error.errnoCode)); ask as that user or as "
+                    + "root, or pass your own helper's socket with --control")
         } catch  where ![nil, .socket].contains(SystemFiles.kind(at: path)) {
-            throw ControlError("\(path) is not a socket")
+            throw ControlError(
+                "\(path) is not a socket; expected the helper's: pass it with --control")
         } catch {
             throw ControlError(
                 "no helper runs at \(path): start \"twinport host\", or pass its socket with --control",
@@ -122,10 +124,14 @@ package struct ControlClient: Sendable {
         do {
             response = try answer.wait()
         } catch {
-            throw ControlError("the helper at \(path) did not answer: \(PlainWords.text(error))")
+            throw ControlError(
+                "the helper at \(path) did not answer: \(PlainWords.text(error)); if that lasts, see its log, and "
+                    + "start it again")
         }
         guard response.head.status == .ok else {
-            throw ControlError("the helper answers with \(response.head.status.code)")
+            throw ControlError(
+                "the helper at \(path) answers with \(response.head.status.code): are twinport and the helper of one "
+                    + "version?")
         }
         return response.body ?? ByteBuffer()
     }

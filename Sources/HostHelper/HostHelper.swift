@@ -146,20 +146,20 @@ final class HostHelper {
             // them. Also where nothing changed: a key file may have.
             let troubles = guests.apply(new)
             reports.settings.withLock { $0.settings = new }
-            setError(troubles.isEmpty ? nil : troubles.joined(separator: "; "))
+            setError(troubles.isEmpty ? nil : troubles.joined(separator: "; "), .tunnel)
         } catch {
-            setError("\(error)")
+            setError("\(error)", .file)
         }
         reports.noteSettings()
     }
 
-    private func setError(_ error: String?) {
+    private func setError(_ error: String?, _ fault: SettingsFault) {
         let last = reports.settings.withLock { state in
-            defer { state.error = error }
+            defer { (state.error, state.fault) = (error, error == nil ? nil : fault) }
             return state.error
         }
         if let error {
-            log.error("settings not applied", metadata: ["error": "\(error)"])
+            log.error("\(fault.message)", metadata: ["error": "\(error)"])
         } else if last != nil {
             log.info("settings are valid again")
         }

@@ -13,6 +13,8 @@ final class HostReports: Sendable {
     struct SettingsState: Sendable {
         var settings: Settings
         var error: String?
+        /// What the error is about.
+        var fault: SettingsFault?
     }
 
     let settings: Locked<SettingsState>
@@ -113,7 +115,7 @@ final class HostReports: Sendable {
             .settings(
                 SettingsNews(
                     enabled: current.settings.isEnabled, tunnel: plans.places,
-                    error: current.error)))
+                    error: current.error, fault: current.fault)))
     }
 
     // MARK: Status
@@ -126,6 +128,7 @@ final class HostReports: Sendable {
         report.enabled = current.settings.isEnabled
         report.settingsPath = options.settingsPath
         report.settingsError = current.error
+        report.settingsErrorOf = current.fault?.rawValue
         report.ownersError = options.finder?.problem
         report.uptimeSeconds = Int((Loop.nanoseconds &- startedAt) / 1_000_000_000)
         report.rssBytes = ThisProcess.residentBytes

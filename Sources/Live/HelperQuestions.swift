@@ -14,15 +14,18 @@ final class HelperQuestions: Sendable {
         var isOld = false
     }
 
-    /// - Parameter answer: Called on that thread.
+    /// - Parameters:
+    ///   - guest: The one that answers are limited to, of several; nil: all.
+    ///   - answer: Called on that thread.
     /// - Throws: ``SystemError`` when there is no thread to be had.
     init(
-        _ client: ControlClient, _ answer: @escaping @Sendable (HelperAnswer) -> Void
+        _ client: ControlClient, guest: String? = nil,
+        _ answer: @escaping @Sendable (HelperAnswer) -> Void
     ) throws(SystemError) {
         try LoopThread.start(named: "questions") { [round, state] in
             while true {
                 round.wait()
-                let found = Self.ask(client)
+                let found = Self.ask(client, guest)
                 let isOld = state.withLock { state in
                     defer { state = State(isAsking: state.isOld) }
                     return state.isOld
@@ -48,16 +51,19 @@ final class HelperQuestions: Sendable {
         if isNew { round.post() }
     }
 
-    private static func ask(_ client: ControlClient) -> HelperAnswer {
+    private static func ask(_ client: ControlClient, _ guest: String?) -> HelperAnswer {
         do {
-            return try report(client)
+            return try report(client, guest)
         } catch {
             return .trouble(error.description)
         }
     }
 
     /// One round, on this thread.
-    static func report(_ client: ControlClient) throws(ControlError) -> HelperAnswer {
-        .report(try client.status(), try client.ports(), try client.flows())
+    static func report(
+        _ client: ControlClient, _ guest: String? = nil
+    ) throws(ControlError) -> HelperAnswer {
+        HelperAnswer.report(try client.status(), try client.ports(), try client.flows())
+            .limited(to: guest)
     }
 }

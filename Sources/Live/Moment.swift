@@ -47,4 +47,16 @@ package enum HelperAnswer: Sendable {
     case report(StatusReport, [PortSnapshot], [FlowSnapshot])
     /// Why not.
     case trouble(String)
+
+    /// What of it is about one guest, of several.
+    ///
+    /// - Parameter guest: Nil: all of it.
+    func limited(to guest: String?) -> HelperAnswer {
+        guard let guest, case .report(let status, let ports, let flows) = self else { return self }
+        guard let narrowed = status.narrowed(to: guest) else {
+            return .trouble("--guest \(guest): \(status.problem(withGuest: guest))")
+        }
+        return .report(
+            narrowed, ports.filter { $0.guest == guest }, flows.filter { $0.guest == guest })
+    }
 }

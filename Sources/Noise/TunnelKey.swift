@@ -30,6 +30,13 @@ package struct TunnelKey: Equatable, Sendable {
     package struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
         /// In one line.
         package let description: String
+
+        fileprivate static func anothers(_ path: String, _ user: UInt32) -> FileError {
+            FileError(
+                description:
+                    "\(path) belongs to user \(user), and a key must be the program's user's or root's: "
+                    + "chown \(ThisProcess.userID) \(path), or name a key of its own")
+        }
     }
 
     /// Reads a key file.
@@ -42,10 +49,12 @@ package struct TunnelKey: Equatable, Sendable {
                     + "on the desktop, and the guest gets a copy")
         }
         guard owner.kind == .file else {
-            throw FileError(description: "\(path) is not a regular file")
+            throw FileError(
+                description:
+                    "\(path) is not a regular file; expected one that \"twinport key new\" made")
         }
         guard owner.user == ThisProcess.userID || owner.user == 0 else {
-            throw FileError(description: "\(path) belongs to user \(owner.user), not to us")
+            throw .anothers(path, owner.user)
         }
         guard owner.mode & 0o077 == 0 else {
             throw FileError(
@@ -56,7 +65,10 @@ package struct TunnelKey: Equatable, Sendable {
         do {
             text = try SystemFiles.contents(path, limit: 4_096) ?? []
         } catch {
-            throw FileError(description: "\(path): \(error)")
+            throw FileError(
+                description:
+                    "\(path) cannot be read: \(SystemError.text(of: error.code)); expected a key file that user "
+                    + "\(ThisProcess.userID) can read")
         }
         guard let bytes = Self.parse(text) else {
             throw FileError(
@@ -83,7 +95,8 @@ package struct TunnelKey: Equatable, Sendable {
                 description: error.isOccupied
                     ? "\(path) is there already, and is left alone: another key would end the tunnel that has this one. "
                         + "Name a new file, or remove that one first"
-                    : "\(path) cannot be made: \(SystemError.text(of: error.code))")
+                    : "\(path) cannot be made: \(SystemError.text(of: error.code))"
+                        + (error.isMissing ? "; make its folder first, or name another file" : ""))
         }
     }
 

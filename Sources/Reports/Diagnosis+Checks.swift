@@ -24,7 +24,10 @@ extension Diagnosis {
         case .good:
             if let error = facts.status?.settingsError {
                 return Finding(
-                    "settings", .problem, "the helper does not apply its file: \(error)",
+                    "settings", .problem,
+                    facts.status?.settingsErrorOf == SettingsFault.tunnel.rawValue
+                        ? "a tunnel of the file cannot be opened; the rest is in force: \(error)"
+                        : "the helper does not apply its file: \(error)",
                     fix: "correct that, and save the file again")
             }
             return helperReadsAnother(facts)

@@ -14,7 +14,7 @@ package enum EventText {
         switch kind {
         case .node(let kind): words(kind)
         case .settings(let news):
-            news.error.map { "not in force: \($0)" }
+            news.error.map { "\(SettingsFault.words(news.errorOf)): \($0)" }
                 ?? "host networking is \(news.enabled ? "on" : "off"), tunnel at \(news.tunnel)"
         case .gap(let gap): words(gap)
         }

@@ -91,11 +91,20 @@ package enum Explanation {
     }
 
     private static func general(_ outlook: Outlook) -> String? {
-        if let error = outlook.settingsError {
+        guard let error = outlook.settingsError else { return circumstances(outlook) }
+        guard outlook.isTunnelsFault else {
             return
                 "The settings file has an error and changes nothing until that is corrected; host networking is "
                 + "\(outlook.isEnabled ? "on" : "off") as before: \(error)."
         }
+        let trouble =
+            "The settings are in force, except for a tunnel that cannot be opened: \(error).\n"
+            + "  Fix: correct that, and save the file again; an earlier tunnel stays until then."
+        return [circumstances(outlook), trouble].compactMap { $0 }.joined(separator: "\n\n")
+    }
+
+    /// What holds for all ports although the settings are in force.
+    private static func circumstances(_ outlook: Outlook) -> String? {
         if !outlook.isEnabled {
             return
                 "Host networking is off: \"\(outlook.enableCommand)\" switches it on, or says why it cannot."

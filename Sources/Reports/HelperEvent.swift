@@ -41,9 +41,14 @@ package struct SettingsNews: Codable, Equatable, Sendable {
     package var tunnel: String
     /// Why the file is not in force; the last good settings are.
     @Nullable package var error: String?
+    /// Whether nothing of the file is in force, or all but a tunnel: a ``SettingsFault``; nil: all of it is.
+    @Nullable package var errorOf: String?
 
     /// Describes settings.
-    package init(enabled: Bool, tunnel: String, error: String?) {
+    package init(
+        enabled: Bool, tunnel: String, error: String?, fault: SettingsFault? = nil
+    ) {
+        errorOf = fault?.rawValue
         self.enabled = enabled
         self.tunnel = tunnel
         self.error = error

@@ -14,6 +14,8 @@ package struct Outlook: Equatable, Sendable {
     package var enableCommand = "twinport enable"
     /// What is wrong with the settings file.
     package var settingsError: String?
+    /// Whether only a tunnel that it names is not in force.
+    package var isTunnelsFault = false
     /// Where in the settings file things stand, as far as it can be read.
     package var lines = SettingsLines()
     /// What the settings say of single listeners, and of wildcards, as far as the file can be read.
@@ -40,6 +42,7 @@ package struct Outlook: Equatable, Sendable {
         }
         isEnabled = status.enabled
         settingsError = status.settingsError
+        isTunnelsFault = status.settingsErrorOf == SettingsFault.tunnel.rawValue
         tunnelWarning = status.tunnelWarning
         session = status.session
         sessionError = status.sessionError

@@ -105,7 +105,8 @@ extension Shape {
         "version": .string, "pid": .integer, "enabled": .boolean,
         "session": .words(["up", "down"]),
         "sessionError": .nullable(.string), "settingsPath": .string,
-        "settingsError": .nullable(.string), "tunnel": .string,
+        "settingsError": .nullable(.string), "settingsErrorOf": .nullable(.string),
+        "tunnel": .string,
         "tunnelWarning": .nullable(.string), "guest": .nullable(guest),
         "hints": .object(["host": .string, "guest": .nullable(.string)]),
         "ownersError": .nullable(.string), "publishedError": .nullable(.string),
@@ -180,6 +181,7 @@ extension Shape {
             "enabled": .boolean, "tunnel": .string, "error": .nullable(.string),
         ]),
         .object([
+            "errorOf": .nullable(.string),
             "kind": .words(["gap"]), "number": .integer, "time": .integer, "guestName": guestName,
             "lost": .nullable(.integer), "restarted": .boolean,
         ]),

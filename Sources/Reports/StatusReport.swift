@@ -87,8 +87,10 @@ package struct StatusReport: Codable, Equatable, Sendable {
     @Nullable package var sessionError: String?
     /// The settings file.
     package var settingsPath = ""
-    /// What is wrong with it; the last good settings are in force.
+    /// What is wrong with it, or with a tunnel that it names.
     @Nullable package var settingsError: String?
+    /// Which of the two: a ``SettingsFault``; nil: nothing is, or an older helper does not say.
+    @Nullable package var settingsErrorOf: String?
     /// Where the tunnel is.
     package var tunnel = ""
     /// Who can pass for the guest, as the tunnel has no key.

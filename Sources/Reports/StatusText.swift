@@ -26,7 +26,9 @@ package enum StatusText {
         }
         lines += sums(status.states, status.flows)
         lines.append(line("Settings", status.settingsPath))
-        if let error = status.settingsError { lines.append(line("", "not in force: \(error)")) }
+        if let error = status.settingsError {
+            lines.append(line("", "\(SettingsFault.words(status.settingsErrorOf)): \(error)"))
+        }
         lines.append(
             process(
                 "Helper", status.version, status.pid, status.uptimeSeconds, status.rssBytes))

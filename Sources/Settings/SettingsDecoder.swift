@@ -8,7 +8,8 @@ enum SettingsDecoder {
     static func decode(_ text: String, file: String) throws(SettingsError) -> Settings {
         guard text.utf8.count <= maxLength else {
             throw SettingsError(
-                file: file, line: 0, column: 0, key: "", problem: "larger than 1 MiB")
+                file: file, line: 0, column: 0, key: "",
+                problem: "larger than 1 MiB; expected settings, see twinport-settings(5)")
         }
         guard let root = try compose(text, file) else { return Settings() }
         return try settings(NodeReader(node: root, path: "", file: file, fallback: nil))
@@ -20,7 +21,9 @@ enum SettingsDecoder {
         } catch let error as YamlError {
             throw SettingsError(error, in: text, file: file)
         } catch {
-            throw SettingsError(file: file, line: 0, column: 0, key: "", problem: "not YAML")
+            throw SettingsError(
+                file: file, line: 0, column: 0, key: "",
+                problem: "not YAML; expected settings, see twinport-settings(5)")
         }
     }
 

@@ -31,6 +31,10 @@ package enum SettingsEdit {
         } catch {
             var failure = SettingsFile.failure(path, "cannot be written", error)
             failure.isWriteFailure = true
+            if error.isMissing {
+                failure.problem +=
+                    "; its folder, or that of the file which a link names, does not exist: make it first"
+            }
             throw failure
         }
         return after

@@ -74,7 +74,9 @@ package enum SettingsFile {
         }
         guard let bytes else { return nil }
         guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw SettingsError(file: path, line: 0, column: 0, key: "", problem: "not UTF-8")
+            throw SettingsError(
+                file: path, line: 0, column: 0, key: "",
+                problem: "not UTF-8; expected text: save the file in that encoding")
         }
         return text
     }

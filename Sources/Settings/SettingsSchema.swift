@@ -186,11 +186,43 @@ package enum SettingsSchema {
             },
             "place": {
               "description": "As unix:///run/docker.sock or tcp/127.0.0.1:9229.",
-              "type": "string", "pattern": "^(unix:///.|tcp/.+:[0-9]{1,5}$)"
+              "type": "string", "anyOf": [
+                { "pattern": "^unix:///[^\\u0000-\\u001f\\u007f]{0,105}[^/\\u0000-\\u001f\\u007f]$" },
+                { "allOf": [{ "$ref": "#/$defs/tcpPort" }], "anyOf": [
+                  { "$ref": "#/$defs/tcpV4" }, { "$ref": "#/$defs/tcpV6" }
+                ] }
+              ]
             },
+            "tcpPort": {
+              "pattern": "^tcp/.+:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+            },
+            "tcpV4": {
+              "pattern": "^tcp/(?!22[4-9][.]|23[0-9][.]|255[.]255[.]255[.]255:)(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}:[0-9]+$"
+            },
+            "tcpV6": {
+              "pattern": "^tcp/\\[(?![Ff][Ff][0-9A-Fa-f]{2}:)([0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4}){7}|[0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4}){5}:(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}|(?!(:*[0-9A-Fa-f]{1,4}\\b){8})([0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4})*)?::([0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4})*)?|(?=[^.]*::)(?!(:*[0-9A-Fa-f]{1,4}\\b(?![.])){6})([0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4})*)?::([0-9A-Fa-f]{1,4}:)*(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3})\\]:[0-9]+$"
+            },
+            "service": { "not": { "pattern": "^tcp/(0[.]0[.]0[.]0|\\[[0:.]+\\]):" } },
+            "unixPlace": { "pattern": "^unix:" },
             "forward": {
               "type": "object", "additionalProperties": false,
               "required": ["host", "guest", "listen"],
+              "allOf": [{
+                "description": "All addresses can be listened at, and not dialled.",
+                "anyOf": [
+                  { "properties": { "listen": { "const": "host" }, "guest": { "$ref": "#/$defs/service" } } },
+                  { "properties": { "listen": { "const": "guest" }, "host": { "$ref": "#/$defs/service" } } }
+                ]
+              }, {
+                "description": "mode, uid and gid are those of a Unix socket.",
+                "anyOf": [
+                  { "not": { "anyOf": [
+                    { "required": ["mode"] }, { "required": ["uid"] }, { "required": ["gid"] }
+                  ] } },
+                  { "properties": { "listen": { "const": "host" }, "host": { "$ref": "#/$defs/unixPlace" } } },
+                  { "properties": { "listen": { "const": "guest" }, "guest": { "$ref": "#/$defs/unixPlace" } } }
+                ]
+              }],
               "properties": {
                 "host": { "$ref": "#/$defs/place" },
                 "guest": { "$ref": "#/$defs/place" },

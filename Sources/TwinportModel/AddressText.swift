@@ -136,7 +136,7 @@ extension Endpoint: CustomStringConvertible {
 
     /// Reads `127.0.0.1:80` or `[::1]:80`; anything else is nil.
     public init?(_ text: some StringProtocol) {
-        guard let colon = text.lastIndex(of: ":"),
+        guard let colon = text.lastIndex(of: ":"), !text[colon...].hasPrefix(":+"),
             let port = UInt16(text[text.index(after: colon)...])
         else { return nil }
         var host = text[..<colon]

@@ -21,7 +21,7 @@ public enum ForwardPlace: Hashable, Sendable {
             else { return nil }
             self = .unix(path)
         } else if text.hasPrefix("tcp/"), let endpoint = Endpoint(text.dropFirst(4)),
-            endpoint.port > 0, !endpoint.address.isMulticastOrBroadcast
+            endpoint.port > 0, !endpoint.unmapped.address.isMulticastOrBroadcast
         {
             self = .tcp(endpoint.unmapped)
         } else {
@@ -114,7 +114,7 @@ public enum ForwardAllowance: Equatable, Sendable {
     /// Those whose end in the guest matches one of these patterns, as `unix:///run/docker.sock` or `unix:///run/app/*`.
     case only([String])
 
-    /// Reads `all`, `local`, `none`, or patterns with commas between them; nil for anything else.
+    /// Reads `all`, `local`, `none`, or patterns with commas between them; nil for anything else, see ``problem(with:)``.
     public init?(_ text: String) {
         switch text {
         case "all": self = .all
@@ -122,11 +122,67 @@ public enum ForwardAllowance: Equatable, Sendable {
         case "none": self = .none
         default:
             let patterns = text.split(separator: ",", omittingEmptySubsequences: false)
-            guard patterns.allSatisfy({ $0.hasPrefix("unix:///") || $0.hasPrefix("tcp/") }) else {
-                return nil
-            }
+            guard patterns.allSatisfy({ Self.problem(withPlace: $0) == nil }) else { return nil }
             self = .only(patterns.map(String.init))
         }
+    }
+
+    private static let expected =
+        "local, all, none, or places with commas between them, as unix:///run/docker.sock,tcp/127.0.0.1:*"
+
+    /// What is wrong with a text that cannot be read, and what was expected.
+    package static func problem(with text: String) -> String {
+        let places = text.split(separator: ",", omittingEmptySubsequences: false)
+        for (index, place) in places.enumerated() {
+            guard let problem = problem(withPlace: place) else { continue }
+            guard places.count > 1 || place.contains("/") else { break }
+            return "place \(index + 1), \"\(place)\": \(problem)"
+        }
+        return "expected \(expected)"
+    }
+
+    /// What is wrong with one pattern; nil: nothing.
+    private static func problem(withPlace text: Substring) -> String? {
+        if text.hasPrefix("unix://") {
+            let isPattern = text.contains { $0 == "*" || $0 == "?" }
+            return text.hasPrefix("unix:///") && isPattern || ForwardPlace(text) != nil
+                ? nil : "expected an absolute path of a file, as unix:///run/docker.sock"
+        }
+        guard text.hasPrefix("tcp/") else {
+            return text.isEmpty
+                ? "it is empty; expected unix:///PATH or tcp/ADDRESS:PORT"
+                : "expected unix:///PATH or tcp/ADDRESS:PORT"
+        }
+        let place = text.dropFirst(4)
+        // It stands for the colon and the port as well.
+        if place.hasSuffix("*"), isAddress(place) { return nil }
+        guard let colon = place.lastIndex(of: ":"), !place.hasSuffix("]") else {
+            return
+                "it has no port; expected tcp/ADDRESS:PORT, as \(text):80, or \(text):* for all ports"
+        }
+        let (address, port) = (place[..<colon], place[place.index(after: colon)...])
+        guard port.allSatisfy({ $0 == "*" || $0 == "?" }) ? !port.isEmpty : isPort(port) else {
+            return "\"\(port)\" is no port; expected a number from 1 to 65535, or * for all ports"
+        }
+        guard isAddress(address) else {
+            return "\"\(address)\" is no address; expected one as 127.0.0.1, [::1] or 127.0.0.*"
+        }
+        return nil
+    }
+
+    /// A number, or one in which characters stand for any.
+    private static func isPort(_ text: Substring) -> Bool {
+        if let port = Port(text) { return port > 0 && !text.hasPrefix("0") && !text.hasPrefix("+") }
+        return text.utf8.count <= 5 && text.contains { $0 == "*" || $0 == "?" }
+            && text.allSatisfy { "0123456789*?".contains($0) }
+    }
+
+    /// An address, or one in which characters stand for any; IPv6 in brackets.
+    private static func isAddress(_ text: Substring) -> Bool {
+        if text.contains(where: { $0 == "*" || $0 == "?" }) {
+            return text.allSatisfy { "0123456789abcdefABCDEF.:[]*?".contains($0) }
+        }
+        return Endpoint("\(text):1") != nil
     }
 
     /// Whether a place in the guest may be dialled, or listened at.

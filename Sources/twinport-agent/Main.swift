@@ -159,9 +159,8 @@ struct TwinportAgent: ParsableCommand {
     private func allowance() throws -> ForwardAllowance {
         let text = forwards ?? ThisProcess.environment("TWINPORT_FORWARDS") ?? "local"
         guard let allowance = ForwardAllowance(text) else {
-            throw UsageProblem(
-                "--forwards \(text): expected local, all, none, or places with commas between them, as "
-                    + "unix:///run/docker.sock,tcp/127.0.0.1:*")
+            let source = forwards == nil ? "TWINPORT_FORWARDS=" : "--forwards "
+            throw UsageProblem("\(source)\(text): \(ForwardAllowance.problem(with: text))")
         }
         return allowance
     }

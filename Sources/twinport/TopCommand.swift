@@ -15,6 +15,7 @@ struct TopCommand: ParsableCommand {
             """)
 
     @OptionGroup var control: ControlOption
+    @OptionGroup var guest: GuestOption
     @Option(help: "Seconds between two looks, from 0.2 to 3600.") var interval = 1.0
     @Option(help: "End after so many looks. Default: when it is told to.") var count: Int?
     @Option(help: "Sort by rate, port, state, traffic or container.")
@@ -40,11 +41,13 @@ struct TopCommand: ParsableCommand {
                 throw Problem(usage: "--filter: \(error)")
             }
         }
+        try guest.check(try control.client.status())
         var options = TopOptions(
             try control.client, interval: UInt64(interval * 1_000),
             state: TopState(order: order, filter: filter)
         ) { Outlook.withFile($0) }
         options.count = count
+        options.guest = guest.guest
         options.isColoured = Terminal.usesColour
         options.hasScreen = Terminal.hasScreen
         options.columns = Terminal.width

@@ -43,7 +43,12 @@ import TwinportModel
         ),
         (
             .settings(SettingsNews(enabled: true, tunnel: "unix:///t", error: nil)),
-            #""enabled":true,"error":null,"kind":"settings","number":7,"time":9,"tunnel":"unix:///t"}"#
+            #""enabled":true,"error":null,"errorOf":null,"kind":"settings","number":7,"time":9,"tunnel":"unix:///t"}"#
+        ),
+        (
+            .settings(
+                SettingsNews(enabled: true, tunnel: "unix:///t", error: "x", fault: .tunnel)),
+            #""error":"x","errorOf":"tunnel","kind":"settings","number":7,"time":9,"tunnel":"unix:///t"}"#
         ),
         (
             .gap(EventGap(lost: 5, restarted: false)),

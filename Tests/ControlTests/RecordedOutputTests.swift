@@ -11,6 +11,7 @@ import TwinportModel
         return String(decoding: try encoder.encode(value), as: UTF8.self)
             // What came later is beside what was there.
             .replacing(#""guestName":null,"#, with: "").replacing(#""guests":[],"#, with: "")
+            .replacing(#""settingsErrorOf":null,"#, with: "")
     }
 
     private func reads<Value: Decodable & Equatable>(_ text: String, as value: Value) throws -> Bool

@@ -329,6 +329,13 @@ extension EndToEnd {
                 // A forward's socket is not offered as a listener of its own.
                 #expect(try !lab.ports().contains { $0.port == 9401 && $0.forward == nil })
             }
+                for (place, words) in [
+                    ("tcp/127.0.0.1", "it has no port"), ("tcp/localhost:80", "is no address"),
+                ] {
+                    let wrong = try lab.sh(
+                        .guest, "\(Lab.agentPath) --connect unix:///x --forwards \(place)")
+                    #expect(wrong.code == 2 && wrong.output.contains(words), "\(wrong)")
+                }
         }
     }
 }

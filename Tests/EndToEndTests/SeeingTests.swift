@@ -152,7 +152,18 @@ extension EndToEnd {
             }
         }
 
-        @Test(.enabled(if: Lab.has("promtool"), "promtool (Debian: prometheus) is not installed"))
+        /// As it is installed, or as Tests/run unpacked it.
+        private static let promtool: String = {
+            let top = URL(filePath: #filePath).deletingLastPathComponent()
+                .deletingLastPathComponent().deletingLastPathComponent()
+            let unpacked = top.appending(path: ".build-vm/promtool/promtool").path
+            return Lab.has("promtool") ? Lab.path(of: "promtool") : unpacked
+        }()
+
+        @Test(
+            .enabled(
+                if: FileManager.default.isExecutableFile(atPath: promtool),
+                "promtool (Debian: prometheus) is neither installed nor unpacked"))
         func `promtool finds nothing wrong with the metrics`() throws {
             try Lab.with { lab in
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])
@@ -160,10 +171,60 @@ extension EndToEnd {
                 let check = try lab.sh(
                     .host,
                     "\(Lab.programPath) metrics --format prometheus --control \(lab.controlPath) "
-                        + "| \(Lab.path(of: "promtool")) check metrics")
+                        + "| \(Self.promtool) check metrics")
                 #expect(check.code == 0 && check.output.isEmpty, "\(check)")
             }
         }
+
+        @Test func `conflicts and lost guests become notifications of the desktop`() throws {
+            try Lab.with(settings: "hostToGuest: {enabled: false}") { lab in
+                // What stands for the desktop's program writes down each word that it was given.
+                let tools = "\(lab.directory)/tools"
+                let told = "\(lab.directory)/told"
+                try lab.sh(
+                    .host,
+                    "mkdir \(tools) && printf '#!/bin/sh\\nprintf \"<%%s>\" \"$@\" >>\(told); echo >>\(told)\\n' "
+                        + ">\(tools)/notify-send && chmod +x \(tools)/notify-send && "
+                        + "ln -s \(Lab.programPath) \(tools)/twinport")
+                let notifier = try lab.start(
+                    .host,
+                    sh: "exec env PATH=\(tools):$PATH python3 -u \(Self.notifier) --every 0.5 "
+                        + "--control \(lab.controlPath)")
+                func wait(_ what: String, _ words: String...) throws {
+                    try lab.wait("\(what); \(notifier.output)", within: 30) {
+                        let text = (try? String(contentsOfFile: told, encoding: .utf8)) ?? ""
+                        return text.split(separator: "\n").contains { line in
+                            words.allSatisfy { line.contains($0) }
+                        }
+                    }
+                }
+                _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "9000"])
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])
+                try wait(
+                    "the conflict", "<--app-name=Twinport>", "<Port 9000 is not mirrored>",
+                    "tcp 127.0.0.1:9000", " in the guest: ")
+                // Of what works nothing is said, and of the same trouble nothing again.
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9001"])
+                try lab.wait("127.0.0.1:9001")
+                lab.agent.stop()
+                try wait("the loss", "<The guest is gone>")
+                try lab.startAgent()
+                try wait("its return", "<The guest is back>")
+                let all = try String(contentsOfFile: told, encoding: .utf8)
+                #expect(!all.contains("9001"), "\(all)")
+                // A helper that is away is waited for.
+                lab.helper.stop()
+                try lab.startHelper()
+                try lab.waitForSession()
+                _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "9003"])
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9003"])
+                try wait("a later conflict", "Port 9003 is not mirrored")
+            }
+        }
+
+        private static let notifier = URL(filePath: #filePath).deletingLastPathComponent()
+            .deletingLastPathComponent().deletingLastPathComponent()
+            .appending(path: "vm/install/twinport-notify").path
 
         @Test func `ports are filtered and sorted; what is no filter is wrong usage`() throws {
             try Lab.with { lab in

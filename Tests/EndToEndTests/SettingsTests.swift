@@ -103,6 +103,9 @@ extension EndToEnd {
                         == true
                 }
                 #expect(try lab.status().tunnel == "unix://\(lab.tunnelPath)")
+                let partly = "in force, except for a tunnel that cannot be opened"
+                #expect(try lab.explain("9000").contains(partly))
+                #expect(lab.helper.output.contains("settings applied, except for a tunnel"))
                 #expect(lab.echoes(.host, 9000))
                 // Switching off never fails.
                 try Data(elsewhere.replacing("true", with: "false").utf8).write(

@@ -38,7 +38,8 @@ extension EndToEnd {
                 let outcome = try top(
                     lab, size,
                     [
-                        "wait:127.0.0.1:9002", "wait:sort: rate", "wait:M/s", "send:s",
+                        "wait:127.0.0.1:9002", "wait:MIRROR", "wait:sort: rate", "wait:M/s",
+                        "send:s",
                         "wait:sort: port", "send:/9000", "wait:/9000_", "gone:127.0.0.1:9001",
                         "send:\\n", "wait:(Esc: all)", "send:\\n", "wait:is mirrored at",
                         "send:q", "gone:is mirrored at", "send:\\e", "wait:127.0.0.1:9001",

@@ -55,7 +55,7 @@ private func moment(_ ports: [PortSnapshot], _ flows: [FlowSnapshot] = []) -> Mo
             hostname: "\u{1b}]0;x\u{7}", os: "L\r", kernel: "\u{9b}", agentVersion: "1",
             instance: "f")
         for moment in [hostile, moment(some, [flow(1, 80)]), moment([])] {
-            for (columns, rows) in [(80, 24), (132, 50), (40, 12), (20, 9), (500, 100)] {
+            for (columns, rows) in [(80, 24), (132, 50), (40, 12), (20, 10), (500, 100)] {
                 for keys in ["", "f", "?", "\n", "/x"] {
                     var state = TopState()
                     for key in keys {
@@ -93,10 +93,51 @@ private func moment(_ ports: [PortSnapshot], _ flows: [FlowSnapshot] = []) -> Mo
         #expect(shown[3] == "In 0B/s, out 0B/s; so far in 0B, out 0B")
         #expect(shown[4].hasPrefix("ON") && shown[4].contains("OUT/s"))
         #expect(shown[5].contains("127.0.0.1:53") && shown[7].contains("127.0.0.1:8080"))
-        #expect(shown[22].contains("tcp 127.0.0.1:53; 7/nginx"))
+        #expect(shown[21].contains("tcp 127.0.0.1:53; 7/nginx"))
         #expect(shown[23].hasPrefix("q quit  ? help"))
         _ = state.press(.end, selected: nil)
-        #expect(lines(moment(some), &state)[22].contains("9/apache holds 127.0.0.1:8080"))
+        #expect(lines(moment(some), &state)[21].contains("9/apache holds 127.0.0.1:8080"))
+    }
+
+    @Test func `80 columns have room for where the mirror is, and the cursor's row for why`() {
+        var rows = [port(8_080, owner: "7/nginx"), port(15_432, .conflict, owner: "812/postgres")]
+        rows[0].container = Container(id: "c0ffee", name: "web")
+        let port80 = Reason.needsPrivilege(80)
+        (rows[1].state, rows[1].reason) = (.denied, port80)
+        var state = TopState(order: .port)
+        let shown = lines(moment(rows), &state)
+        for title in ["ON", "PROTO", "LISTENER", "MIRROR", "STATE", "IN/s", "OUT/s", "PROCESS"] {
+            #expect(shown[4].contains(title), "\(title): \(shown[4])")
+        }
+        #expect(shown[5].split(separator: " ").filter { $0 == "127.0.0.1:8080" }.count == 2)
+        _ = state.press(.down, selected: nil)
+        let below = lines(moment(rows), &state)[21...22].joined(separator: " ")
+        #expect(
+            below.split(separator: " ").joined(separator: " ").contains(port80.text), "\(below)")
+        // While somebody types, one of the two lines is theirs.
+        _ = state.press(.character("/"), selected: nil)
+        let typing = lines(moment(rows), &state)
+        #expect(typing[22] == "/_" && typing[21].contains("tcp 127.0.0.1:15432"), "\(typing)")
+    }
+
+    @Test func `one guest of several is all there is, with --guest`() {
+        var two = status
+        two.guests = ["web", "db"].map { name in
+            var guest = GuestReport()
+            guest.name = name
+            return guest
+        }
+        let answer = HelperAnswer.report(two, some.map { $0.of("web") }, [flow(1, 80).of("db")])
+        guard case .report(let web, let ports, let flows) = answer.limited(to: "web") else {
+            Issue.record("no report")
+            return
+        }
+        #expect(web.guests.map(\.name) == ["web"] && ports.count == 3 && flows.isEmpty)
+        guard case .trouble(let why) = answer.limited(to: "x") else {
+            Issue.record("a report of nobody")
+            return
+        }
+        #expect(why.contains("--guest x: there is no guest \"x\": expected one of web, db"))
     }
 
     @Test func `the fastest comes first, then by port; reversed the other way round`() {
@@ -188,8 +229,8 @@ private func moment(_ ports: [PortSnapshot], _ flows: [FlowSnapshot] = []) -> Mo
         #expect(lines(many, &state)[5].contains(":1 "))
         _ = state.press(.end, selected: nil)
         let last = lines(many, &state)
-        #expect(last[21].contains(":100 ") && last[22].contains("127.0.0.1:100"))
-        #expect(state.cursor == 99 && state.offset == 83)
+        #expect(last[20].contains(":100 ") && last[21].contains("127.0.0.1:100"))
+        #expect(state.cursor == 99 && state.offset == 84)
         _ = lines(moment([port(1)]), &state)
         #expect(state.cursor == 0 && state.offset == 0)
         _ = state.press(.pageDown, selected: nil)

@@ -65,6 +65,10 @@ import TwinportModel
         }
         expect("settings", .problem, "line 3", "correct") { $0.settings = .bad("line 3") }
         expect("settings", .problem, "does not apply", "save") { $0.status?.settingsError = "x" }
+        expect("settings", .problem, "the rest is in force: x", "save") {
+            $0.status?.settingsError = "x"
+            $0.status?.settingsErrorOf = "tunnel"
+        }
         expect("key", .problem, "/key does not exist", "twinport key new /key") {
             $0.key = .missing
         }

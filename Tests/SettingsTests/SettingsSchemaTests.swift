@@ -187,6 +187,59 @@ private struct Validator {
         }
     }
 
+    private static let goodPlaces = [
+        "unix:///a", "unix:///run/a b/ü.sock", "unix:///" + String(repeating: "a", count: 106),
+        "tcp/127.0.0.1:1", "tcp/0.0.0.0:65535", "tcp/10.1.2.3:080", "tcp/240.0.0.1:80",
+        "tcp/[::1]:80", "tcp/[::]:80", "tcp/[fe80::1:2]:80", "tcp/[1:2:3:4:5:6:7:8]:80",
+        "tcp/[1:2:3:4:5:6:1.2.3.4]:80", "tcp/[::ffff:10.0.0.1]:80", "tcp/[1::]:80",
+        "tcp/[ff::1]:80",
+    ]
+
+    private static let badPlaces = [
+        "", "/run/a", "unix:/a", "unix://run/a", "unix:///", "unix:///a/", "unix:///a\\u0007",
+        "unix:///" + String(repeating: "a", count: 107), "udp/127.0.0.1:80", "tcp://127.0.0.1:80",
+        "tcp/127.0.0.1", "tcp/127.0.0.1:", "tcp/127.0.0.1:0", "tcp/127.0.0.1:65536", "tcp/80",
+        "tcp/127.0.0.1:+80", "tcp/127.0.0.1:80 ", "tcp/localhost:80", "tcp/127.0.0.1:8a",
+        "tcp/256.0.0.1:80", "tcp/01.2.3.4:80", "tcp/1.2.3:80", "tcp/224.0.0.1:80",
+        "tcp/239.255.255.255:80", "tcp/255.255.255.255:80", "tcp/::1:80", "tcp/[::1]",
+        "tcp/[::1:80",
+        "tcp/[127.0.0.1]:80", "tcp/[ff02::1]:80", "tcp/[1:2:3:4:5:6:7:8:9]:80", "tcp/[1::2::3]:80",
+        "tcp/[:1]:80", "tcp/[12345::]:80", "tcp/[::1.2.3.256]:80", "tcp/[fe80::1%lo]:80",
+    ]
+
+    @Test(arguments: goodPlaces.map { ($0, true) } + badPlaces.map { ($0, false) })
+    func `places of forwards are the decoder's`(place: String, isGood: Bool) throws {
+        // At either end, where the socket is made: a service cannot be at all addresses.
+        for (end, other) in [("host", "guest"), ("guest", "host")] {
+            let text =
+                "{\"forwards\": [{\"\(end)\": \"\(place)\", \"\(other)\": \"unix:///b\", \"listen\": \"\(end)\"}]}"
+            #expect((problem(text) == nil) == isGood, "\(problem(text) ?? "accepted")")
+            #expect(try isAccepted(text) == isGood, "\(text)")
+        }
+    }
+
+    @Test(arguments: [
+        (#""guest": "tcp/0.0.0.0:80", "host": "unix:///a", "listen": "host""#, false),
+        (#""guest": "tcp/[::]:80", "host": "unix:///a", "listen": "host""#, false),
+        (#""host": "tcp/0.0.0.0:80", "guest": "unix:///a", "listen": "guest""#, false),
+        (#""host": "tcp/0.0.0.0:80", "guest": "unix:///a", "listen": "host""#, true),
+        (
+            #""host": "unix:///a", "guest": "unix:///b", "listen": "host", "mode": "0660", "uid": 7"#,
+            true
+        ),
+        (
+            #""host": "tcp/127.0.0.1:80", "guest": "unix:///b", "listen": "host", "mode": "0660""#,
+            false
+        ),
+        (#""host": "unix:///a", "guest": "tcp/127.0.0.1:80", "listen": "guest", "gid": 7"#, false),
+        (#""host": "unix:///a", "guest": "unix:///b""#, false),
+    ])
+    func `which ends a forward can have is the decoder's`(members: String, isGood: Bool) throws {
+        let text = "{\"forwards\": [{\(members)}]}"
+        #expect((problem(text) == nil) == isGood, "\(problem(text) ?? "accepted")")
+        #expect(try isAccepted(text) == isGood, "\(text)")
+    }
+
     @Test(arguments: [
         #"{"udp": {"idel": "5s"}}"#, #"{"udp": {"idle": 5}}"#, #"{"guestToHost": {"only": null}}"#,
         #"{"guestToHost": {"bind": "lan"}}"#, #"{"guestToHost": {"ignore": ["tcp/x"]}}"#,

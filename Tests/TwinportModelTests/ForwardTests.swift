@@ -12,7 +12,7 @@ import TwinportModel
     @Test(arguments: [
         "", "unix://run/a", "unix:///", "unix:///run/", "unix:///a\u{1b}", "/run/a", "tcp/80",
         "tcp/127.0.0.1:0", "tcp/224.0.0.1:80", "tcp://127.0.0.1:80", "udp/127.0.0.1:80",
-        "tcp/127.0.0.1:65536",
+        "tcp/127.0.0.1:65536", "tcp/127.0.0.1:+80", "tcp/[::ffff:224.0.0.1]:80",
     ])
     func `anything else is no place`(text: String) {
         #expect(ForwardPlace(text) == nil)
@@ -36,6 +36,35 @@ import TwinportModel
     }
 
     @Test func `a guest follows its host's rule on loopback only`() {
+    @Test(arguments: [
+        "all", "local", "none", "unix:///run/docker.sock", "unix:///run/*", "tcp/127.0.0.1:80",
+        "tcp/127.0.0.1:*", "tcp/127.0.0.*:80", "tcp/[::1]:8?", "tcp/*", "tcp/10.0.0.1:*,unix:///a",
+    ])
+    func `places that an agent may allow`(text: String) {
+        #expect(ForwardAllowance(text) != nil, "\(ForwardAllowance.problem(with: text))")
+    }
+
+    @Test(arguments: [
+        (
+            "tcp/127.0.0.1",
+            "\"tcp/127.0.0.1\": it has no port; expected tcp/ADDRESS:PORT, as tcp/127.0.0.1:80"
+        ),
+        ("tcp/[::1]", "it has no port"), ("tcp/127.0.0.1:", "\"\" is no port; expected a number"),
+        ("tcp/127.0.0.1:0", "\"0\" is no port"), ("tcp/127.0.0.1:99999", "\"99999\" is no port"),
+        ("tcp/127.0.0.1:+80", "is no port"), ("tcp/localhost:80", "\"localhost\" is no address"),
+        ("unix://run/a", "expected an absolute path"), ("unix:///run/", "absolute path of a file"),
+        ("unix:///a,,tcp/127.0.0.1:80", "place 2, \"\": it is empty"),
+        ("unix:///a,some", "place 2, \"some\": expected unix:///PATH or tcp/ADDRESS:PORT"),
+        ("some", "expected local, all, none, or places"), ("", "expected local, all, none"),
+        ("udp/127.0.0.1:80", "expected unix:///PATH or tcp"),
+    ])
+    func `anything else is refused, with what was expected`(text: String, words: String) {
+        #expect(ForwardAllowance(text) == nil)
+        #expect(
+            ForwardAllowance.problem(with: text).contains(words),
+            "\(ForwardAllowance.problem(with: text))")
+    }
+
         var rule = MirrorRule(
             place: RulePlace(number: 3), match: RuleMatch(ports: PortRule("tcp/5000-5010")))
         #expect(rule.placement(of: Endpoint(.anyV4, 5_001)) == nil)

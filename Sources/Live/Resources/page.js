@@ -331,7 +331,7 @@ function showSums(news) {
   setText(byID("in-sum"), speed(news.rateIn));
   setText(byID("out-sum"), speed(news.rateOut));
   setText(byID("helper"), `Helper ${status.version}, pid ${status.pid}, ${status.tunnel}, settings ${status.settingsPath}`
-    + (status.settingsError ? `: not in force: ${status.settingsError}` : ""));
+    + (status.settingsError ? `: ${status.settingsErrorOf === "tunnel" ? "all but a tunnel in force" : "not in force"}: ${status.settingsError}` : ""));
 }
 
 function trouble(text) {

@@ -85,7 +85,9 @@ final class FullScreen {
             for answer in answers { take(answer) }
         }
         parts.mailbox = mailbox
-        parts.questions = try HelperQuestions(options.client) { mailbox.send($0) }
+        parts.questions = try HelperQuestions(options.client, guest: options.guest) {
+            mailbox.send($0)
+        }
         for signal in Self.ending {
             try watch(signal) { [unowned self] in finish(128 + signal) }
         }

@@ -5,6 +5,8 @@ package import Reports
 package struct TopOptions: Sendable {
     /// Whom it asks.
     package var client: ControlClient
+    /// The guest that it is about, of several; nil: all.
+    package var guest: String?
     /// How often, in milliseconds.
     package var interval: UInt64
     /// After how many samples it ends; nil: when it is told to.

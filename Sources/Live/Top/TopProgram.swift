@@ -11,7 +11,7 @@ package enum TopProgram {
     /// - Throws: ``ControlError`` when no helper answers at the start; ``SystemError``.
     package static func run(_ options: TopOptions) throws -> Int32 {
         // With a message where the prompt is, and not on a screen that is gone at once.
-        let first = try HelperQuestions.report(options.client)
+        let first = try HelperQuestions.report(options.client, options.guest)
         var moment = Moment()
         moment.take(first, at: Loop.nanoseconds)
         guard options.hasScreen, let terminal = RawTerminal() else {
@@ -28,7 +28,7 @@ package enum TopProgram {
         while true {
             if printed > 0 {
                 ThisProcess.pause(milliseconds: UInt32(clamping: options.interval))
-                moment.take(ask(options.client), at: Loop.nanoseconds)
+                moment.take(ask(options), at: Loop.nanoseconds)
             }
             let lines = TopText.plain(moment, options.state, columns: options.columns)
             let now = ThisMachine.wallClock
@@ -40,9 +40,9 @@ package enum TopProgram {
         }
     }
 
-    private static func ask(_ client: ControlClient) -> HelperAnswer {
+    private static func ask(_ options: TopOptions) -> HelperAnswer {
         do {
-            return try HelperQuestions.report(client)
+            return try HelperQuestions.report(options.client, options.guest)
         } catch {
             return .trouble(error.description)
         }

@@ -20,21 +20,23 @@ enum TopRows {
         return state.isReversed ? sorted.reversed() : sorted
     }
 
+    /// Of 80 columns all are used: without a container, CONTAINER, FLOWS and WHY give way, and the row under the cursor
+    /// has the last two below the table.
     private static let portColumns = [
         ScreenColumn(title: "ON", least: 5, most: 16, rank: 6),
-        ScreenColumn(title: "PROTO", least: 5, most: 9, rank: 8),
+        ScreenColumn(title: "PROTO", least: 5, most: 9, rank: 7),
         ScreenColumn(
-            title: "LISTENER", least: 15, most: 47, rank: nil, isCutInTheMiddle: true),
-        ScreenColumn(title: "MIRROR", least: 15, most: 47, rank: 2, isCutInTheMiddle: true),
+            title: "LISTENER", least: 14, most: 47, rank: nil, isCutInTheMiddle: true),
+        ScreenColumn(title: "MIRROR", least: 14, most: 47, rank: 10, isCutInTheMiddle: true),
         ScreenColumn(title: "STATE", least: 8, most: 11, rank: nil),
-        ScreenColumn(title: "FLOWS", least: 5, most: 7, rank: 7, isRight: true),
-        ScreenColumn(title: "IN/s", least: 5, most: 5, rank: 10, isRight: true),
-        ScreenColumn(title: "OUT/s", least: 5, most: 5, rank: 9, isRight: true),
+        ScreenColumn(title: "FLOWS", least: 5, most: 7, rank: 3, isRight: true),
+        ScreenColumn(title: "IN/s", least: 5, most: 5, rank: 9, isRight: true),
+        ScreenColumn(title: "OUT/s", least: 5, most: 5, rank: 8, isRight: true),
         ScreenColumn(title: "IN", least: 5, most: 5, rank: 1, isRight: true),
         ScreenColumn(title: "OUT", least: 5, most: 5, rank: 0, isRight: true),
         ScreenColumn(title: "PROCESS", least: 10, most: 28, rank: 5),
-        ScreenColumn(title: "CONTAINER", least: 9, most: 24, rank: 4),
-        ScreenColumn(title: "WHY", least: 12, most: 60, rank: 3),
+        ScreenColumn(title: "CONTAINER", least: 9, most: 24, rank: 2),
+        ScreenColumn(title: "WHY", least: 12, most: 60, rank: 4),
     ]
 
     /// Where a listener is. Of several guests by name; the host's are listed for each of them.

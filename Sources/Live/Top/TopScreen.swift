@@ -6,13 +6,13 @@ internal import TwinportModel
 ///     4 lines   helper, tunnel, listeners, bytes
 ///     1 line    the table's titles
 ///     …         its rows, or a text
-///     1 line    all of the row under the cursor, or what is typed
+///     2 lines   all of the row under the cursor, or what is typed
 ///     1 line    the keys
 enum TopScreen {
     /// Lines that are not rows.
-    static let frame = 7
+    static let frame = 8
     /// With fewer columns or rows than these nothing is legible.
-    static let least = (columns: 20, rows: 9)
+    static let least = (columns: 20, rows: 10)
 
     /// The listener under the cursor.
     static func selected(_ moment: Moment, _ state: TopState) -> PortSnapshot? {
@@ -48,7 +48,7 @@ enum TopScreen {
         }
         body += Array(repeating: ScreenLine(), count: max(0, room + 1 - body.count))
         return header(moment, state, columns) + body
-            + [detail(moment, state, columns), keys(state, columns)]
+            + detail(moment, state, columns) + [keys(state, columns)]
     }
 
     private static func list<Row>(
@@ -125,14 +125,21 @@ enum TopScreen {
 
     private static func detail(
         _ moment: Moment, _ state: TopState, _ columns: Int
-    ) -> ScreenLine {
+    ) -> [ScreenLine] {
+        var lines: [ScreenLine] = []
         if state.isTyping || !state.filter.isEmpty {
             let problem = RowFilter(state.filter).problem.map { "  (\($0))" } ?? ""
             let end = state.isTyping ? "_" : "  (Esc: all)"
-            return ScreenLine("/" + ScreenText.clean(state.filter + end + problem), .undecided)
+            let text = "/" + ScreenText.clean(state.filter + end + problem)
+            lines = [ScreenLine(text, .undecided)]
         }
-        guard state.view == .ports, let port = selected(moment, state) else { return ScreenLine() }
-        return ScreenLine(ScreenText.clean(TopText.detail(port)), .faint)
+        if state.view == .ports, let port = selected(moment, state) {
+            let text = ScreenText.clean(TopText.detail(port))
+            lines += ScreenText.wrapped(text, columns).map { ScreenLine($0, .faint) }
+        }
+        lines = Array((lines + [ScreenLine(), ScreenLine()]).prefix(2))
+        // What is typed stands in the second one, above the keys.
+        return state.isTyping || !state.filter.isEmpty ? lines.reversed() : lines
     }
 
     private static func keys(_ state: TopState, _ columns: Int) -> ScreenLine {

@@ -35,10 +35,12 @@ enum TopText {
     static func detail(_ port: PortSnapshot) -> String {
         var parts = ["\(port.kind.name) \(port.listenerText)"]
         if !port.mirrorText.isEmpty { parts[0] += " → " + port.mirrorText }
-        if !port.owner.isEmpty { parts.append(port.owner) }
-        if let container = port.container { parts.append("container \(container.label)") }
+        // First of all why: it is what the table has no room for, and the end may be cut.
         let why = PortsTable.why(port)
         if !why.isEmpty { parts.append(why) }
+        if port.flows > 0 { parts.append("flows: \(port.flows)") }
+        if !port.owner.isEmpty { parts.append(port.owner) }
+        if let container = port.container { parts.append("container \(container.label)") }
         if let rule = port.rule { parts.append(rule.text) }
         return parts.joined(separator: "; ")
     }

@@ -4,6 +4,7 @@
 #   $images/docker/       Debian's Docker engine and what it needs, the same
 #   $images/initramfs     busybox, modules, netcat, the static agent, guest-exec; boots by itself
 #   $images/docker.ext4   the same and the engine, for vm/up --docker
+#   $images/promtool/     for a test of the metrics
 
 images=$top/.build-vm
 image_packages=(busybox-static cpio dash kmod netcat-openbsd)
@@ -26,6 +27,19 @@ unpack_packages() { # FOLDER PACKAGE…
         fail "apt-get download $* failed"
     for file in "$images/download"/*.deb; do dpkg -x "$file" "$folder"; done
     rm -rf "$images/download"
+}
+
+# $images/promtool/promtool, with which a test checks metrics. Installed, its package would start a server, and bring much
+# that promtool does not need.
+fetch_promtool() {
+    local folder="$images/promtool"
+    [ ! -x "$folder/promtool" ] || return 0
+    say "Fetching promtool (of Debian's prometheus; not installed here)"
+    rm -rf "$folder" "$folder.new"
+    unpack_packages "$folder.new" prometheus
+    mkdir -p "$folder"
+    mv "$folder.new/usr/bin/promtool" "$folder/promtool"
+    rm -rf "$folder.new"
 }
 
 # Prints what a command prints; once more with fresh lists when that is nothing.

@@ -16,6 +16,9 @@ stage() { # PROGRAM ROOT PREFIX
 stage_twinport() { # FILE ROOT PREFIX
     stage_service "twinport@.service" "$2" "$3"
     stage_pages "$2$3/share" twinport.1 twinport-settings.5
+    local examples="$2$3/share/doc/twinport/examples"
+    install -D -m 644 -t "$examples" "$top"/vm/install/twinport-notify{,.service}
+    [ -z "$3" ] || sed -i 's|/usr/local/share|/usr/share|' "$examples/twinport-notify.service"
     # Earlier versions have no schema of the settings.
     if "$1" schema settings >"$scratch/schema" 2>/dev/null; then
         install -D -m 644 "$scratch/schema" "$2$3/share/twinport/settings.schema.json"
