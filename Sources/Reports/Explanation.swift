@@ -189,6 +189,11 @@ package enum Explanation {
                     + "if the program that watches \(place(row.direction.listenerRole, row.guest)) is root."
             )
         }
+        if row.reason == .ownerNotKnownYet {
+            return ExplanationBlock(
+                "is not mirrored yet.", why: "\(row.reason.text).",
+                fix: "none is needed: ask again in a few seconds.")
+        }
         // During an outage mirrors stay bound for a while, and are in the way of others.
         if case .tunnelDownKept = row.reason, !row.mirrors.isEmpty {
             return ExplanationBlock(

@@ -43,6 +43,8 @@ public enum Reason: Hashable, Sendable {
     case unknownOwner
     /// It is bound to an address of one interface.
     case interfaceAddress
+    /// Only containers are mirrored, and its process is looked for still.
+    case ownerNotKnownYet
     /// It is bound to a multicast or broadcast address.
     case multicastAddress
     /// It is bound to a device, so only what arrives there reaches it.
@@ -95,6 +97,7 @@ extension Reason {
         (.unknownOwner, "guestToHost.scope: its process is not known (is the agent root?)"),
         (.interfaceAddress, "interface-address"),
         (.multicastAddress, "multicast-address"),
+        (.ownerNotKnownYet, "guestToHost.scope: its process is not known yet"),
         (.kernelSocket(""), "kernel-socket"),
         (.otherNamespace, "other-namespace"),
         (.notListening, "not-listening"),
@@ -143,7 +146,8 @@ extension Reason {
         case .keptFor(let seconds, let owner, let endpoint):
             "kept free for \(seconds) s: \(owner) wants \(endpoint)"
         case .switchedOff(let words), .other(let words): words
-        case .none, .notNamed, .ownService, .notInContainer, .unknownOwner, .interfaceAddress,
+        case .none, .notNamed, .ownService, .notInContainer, .unknownOwner,
+            .ownerNotKnownYet, .interfaceAddress,
             .multicastAddress, .portZero,
             .kernelSocket, .otherNamespace, .notListening, .peerIsFull, .tunnelDown, .loop,
             .foreignMirror, .clientsAreLoopback, .untold:

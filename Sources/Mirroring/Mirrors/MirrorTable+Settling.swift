@@ -11,6 +11,9 @@ extension MirrorTable {
     /// How long a bind is not tried again while the same local socket is in the way, in milliseconds.
     private static let trustsHolderFor: UInt64 = 60_000
 
+    /// For so long the owner of a new listener is looked for, in milliseconds; on a busy machine, and with the way here.
+    private static let findsOwnerWithin: UInt64 = 3_000
+
     // MARK: What makes a group settle again
 
     /// To be called at the end of every turn.
@@ -146,7 +149,9 @@ extension MirrorTable {
         }
         let verdict = MirrorVerdict(
             on: entry.key, container: entry.owner.container,
-            ownerIsKnown: !entry.owner.text.isEmpty, policy: policy, hasIPv6: hasIPv6, rule: rule)
+            ownerIsKnown: !entry.owner.text.isEmpty,
+            isNew: clock() &- entry.since < Self.findsOwnerWithin, policy: policy, hasIPv6: hasIPv6,
+            rule: rule)
         guard case .bind(var plan) = verdict else { return verdict }
         if entry.loop.isLoop { return .out(.conflict, .loop) }
         if entry.sockets.isEmpty, mirrored >= Self.maxMirrored {
