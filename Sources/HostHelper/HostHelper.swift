@@ -13,6 +13,8 @@ internal import TwinportModel
 /// loop of its own.
 final class HostHelper {
     private static let settingsInterval: UInt32 = 150
+    /// How often a tunnel that could not be opened is tried again, in milliseconds.
+    private static let retryEvery: UInt64 = 5_000
 
     let reports: HostReports
     private let options: HostOptions
@@ -21,9 +23,12 @@ final class HostHelper {
     private let guests: HostedGuests
     private let closePatience: () -> Void
     private var settingsWatch: FileWatch?
+    private var retries: Timer?
     private var signals: [SignalWatch] = []
     /// Whether there has been no settings file yet.
     private var lacksFile = false
+    /// Whether the file has an error since it was read last.
+    private var hasWrongFile = false
 
     /// Makes a helper; nothing runs before ``run(started:)``.
     static func make(
@@ -79,6 +84,12 @@ final class HostHelper {
     private func start() throws {
         reports.noteSettings()
         try guests.start(settings)
+        retries = try Timer(loop: loop) { [unowned self] in retryGuests() }
+        retries?.start(after: Self.retryEvery, every: Self.retryEvery)
+        if !guests.troubles.isEmpty {
+            noteTroubles()
+            reports.noteSettings()
+        }
         settingsWatch = try FileWatch(
             loop: loop, path: options.settingsPath, interval: Self.settingsInterval
         ) { [unowned self] in reloadSettings() }
@@ -127,6 +138,7 @@ final class HostHelper {
         guests.stop()
         closePatience()
         settingsWatch?.close()
+        retries?.close()
         for signal in signals { signal.close() }
     }
 
@@ -144,13 +156,31 @@ final class HostHelper {
             }
             // The nodes first: a program that reads the new settings in a report then gets the ports that follow from
             // them. Also where nothing changed: a key file may have.
-            let troubles = guests.apply(new)
+            guests.apply(new)
             reports.settings.withLock { $0.settings = new }
-            setError(troubles.isEmpty ? nil : troubles.joined(separator: "; "), .tunnel)
+            hasWrongFile = false
+            noteTroubles()
         } catch {
+            hasWrongFile = true
             setError("\(error)", .file)
         }
         reports.noteSettings()
+    }
+
+    /// Of several guests one whose tunnel cannot be opened waits for what is in the way to go: an address in use, a key
+    /// that is not there yet.
+    private func retryGuests() {
+        let before = guests.troubles
+        guard !before.isEmpty else { return }
+        guests.retry(settings)
+        guard guests.troubles != before, !hasWrongFile else { return }
+        noteTroubles()
+        reports.noteSettings()
+    }
+
+    private func noteTroubles() {
+        let troubles = guests.troubles
+        setError(troubles.isEmpty ? nil : troubles.joined(separator: "; "), .tunnel)
     }
 
     private func setError(_ error: String?, _ fault: SettingsFault) {

@@ -45,19 +45,30 @@ final class HostedGuests {
             finder: options.finder)
     }
 
-    /// Starts to watch, and a node for each guest.
+    /// Starts to watch, and a node for each guest. Of several guests one that cannot start keeps no other one out.
     ///
-    /// - Throws: What is wrong with the first guest that cannot start.
+    /// - Throws: What is wrong with the first guest, if none can start.
     func start(_ settings: Settings) throws {
         try desktop.start()
         desktop.share(among: settings.allGuests.count)
+        var first: (any Error)?
         for plan in settings.allGuests {
-            var guest = HostedGuest(settings: plan, node: try makeNode(plan, settings))
-            publish(list.withLock { $0 } + [guest])
-            try guest.node.start()
-            guest.isRunning = true
-            put(guest)
+            do {
+                try start(plan, settings)
+            } catch {
+                first = first ?? error
+                put(plan, trouble: error)
+            }
         }
+        if let first, !list.withLock({ $0.contains(where: \.isRunning) }) { throw first }
+    }
+
+    private func start(_ plan: Settings.Guest, _ settings: Settings) throws {
+        var guest = HostedGuest(settings: plan, node: try makeNode(plan, settings))
+        put(guest)
+        try guest.node.start()
+        guest.isRunning = true
+        put(guest)
     }
 
     func stop() {
@@ -66,10 +77,8 @@ final class HostedGuests {
         desktop.stop()
     }
 
-    /// Applies settings that were read again.
-    ///
-    /// - Returns: What could not be applied.
-    func apply(_ new: Settings) -> [String] {
+    /// Applies settings that were read again. ``troubles`` then has what could not be.
+    func apply(_ new: Settings) {
         desktop.reconfigure(WatchOptions(new, new.udp))
         let plans = new.allGuests
         for guest in list.withLock({ $0 })
@@ -81,7 +90,20 @@ final class HostedGuests {
         for plan in plans { update(plan, new) }
         for plan in plans { settle(plan, new) }
         sort(by: plans)
-        return list.withLock { $0 }.compactMap(\.trouble)
+    }
+
+    /// What could not be applied.
+    var troubles: [String] { list.withLock { $0 }.compactMap(\.trouble) }
+
+    /// Tries again what could not be applied, where there are several guests.
+    func retry(_ settings: Settings) {
+        let plans = settings.allGuests
+        guard plans.count > 1, !troubles.isEmpty else { return }
+        for guest in list.withLock({ $0 }) where guest.trouble != nil {
+            if let plan = plans.first(where: { $0.name == guest.settings.name }) {
+                settle(plan, settings)
+            }
+        }
     }
 
     // MARK: One guest
@@ -152,15 +174,19 @@ final class HostedGuests {
             guest.trouble = nil
             put(guest)
         } catch {
-            let prefix = plan.name.isEmpty ? "" : "guest \(plan.name): "
-            // One that never ran is listed for its trouble. Its configuration needs no key.
-            var idle = NodeConfiguration(role: .host)
-            idle.log = options.log
-            guest =
-                self.guest(named: plan.name) ?? HostedGuest(settings: plan, node: Node(idle))
-            guest.trouble = "\(prefix)\(error)"
-            put(guest)
+            put(plan, trouble: error)
         }
+    }
+
+    /// Lists a guest with its trouble: it does not run, or has its old tunnel.
+    private func put(_ plan: Settings.Guest, trouble error: any Error) {
+        let prefix = plan.name.isEmpty ? "" : "guest \(plan.name): "
+        // One that never ran is listed for its trouble. Its configuration needs no key.
+        var idle = NodeConfiguration(role: .host)
+        idle.log = options.log
+        var guest = self.guest(named: plan.name) ?? HostedGuest(settings: plan, node: Node(idle))
+        guest.trouble = "\(prefix)\(error)"
+        put(guest)
     }
 
     private func note(_ message: Logger.Message, _ plan: Settings.Guest) {

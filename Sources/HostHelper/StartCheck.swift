@@ -11,27 +11,39 @@ internal import TwinportModel
 struct StartFolders {
     private let made: [String]
 
-    /// Makes those that are missing.
+    /// Makes those that are missing. Of several guests one that cannot be served keeps no other one out: it is told, and
+    /// tried again, while the helper runs.
     ///
     /// - Throws: `SocketFolder.Problem`, and what is wrong with the tunnel (`TunnelKey.FileError`, `NodeError`).
     init(_ options: HostOptions, _ settings: Settings) throws {
-        let guests = settings.allGuests
-        var paths = [options.controlPath]
-        for guest in guests {
-            if case .listen(let uri) = guest.tunnel { paths += [uri.socketPath].compactMap { $0 } }
-        }
-        made = try SocketFolder.prepare(forAll: paths)
-        // With all of them there, another helper may be running, which the control socket tells best.
-        guard !made.isEmpty else { return }
-        do {
-            for guest in guests {
-                _ = try NodeTunnel(guest)
-                if case .listen(let uri) = guest.tunnel { try Self.tryToListen(uri) }
+        var made = try SocketFolder.prepare(forAll: [options.controlPath])
+        var first: (any Error)?
+        let passes = { (body: () throws -> Void) in
+            do {
+                try body()
+                return true
+            } catch {
+                first = first ?? error
+                return false
             }
-        } catch {
-            remove()
-            throw error
         }
+        var good = settings.allGuests.filter { guest in
+            guard case .listen(let uri) = guest.tunnel, let path = uri.socketPath else {
+                return true
+            }
+            return passes { made += try SocketFolder.prepare(forAll: [path]) }
+        }
+        // With all of them there, another helper may be running, which the control socket tells best.
+        if !made.isEmpty { good = good.filter { guest in passes { try Self.check(guest) } } }
+        self.made = made
+        guard good.isEmpty, let first else { return }
+        remove()
+        throw first
+    }
+
+    private static func check(_ guest: Settings.Guest) throws {
+        _ = try NodeTunnel(guest)
+        if case .listen(let uri) = guest.tunnel { try tryToListen(uri) }
     }
 
     /// Undoes it, as far as that is allowed.

@@ -97,16 +97,25 @@ package final class Forwarder {
             resources, flows, role: role, policy: policy, local: local, opener: opener)
         pace = Self.fullPace(now: loop.now)
         resources.countConnections = { [unowned flows] in flows.count - flows.udpCount }
-        resources.acceptPauseChanged = { [unowned mirrors, unowned forwards] in
-            mirrors.pauseAccepting($0)
-            forwards.pauseAccepting($0)
-        }
-        forwards.changed = { [unowned journal] in journal.forwardChanged($0) }
+        connectForwards()
         resources.clients.disguised = { [unowned journal] in journal.clientsDisguised($0, $1) }
         wantClientAddress()
         advertiser.changed = { [unowned journal] in journal.offerChanged($0, isGone: $1) }
         try startTimers()
         places?.watch(policy.offersNeighbours)
+    }
+
+    private func connectForwards() {
+        resources.acceptPauseChanged = { [unowned mirrors, unowned forwards] in
+            mirrors.pauseAccepting($0)
+            forwards.pauseAccepting($0)
+        }
+        forwards.changed = { [unowned journal] in journal.forwardChanged($0) }
+        forwards.placed = { [unowned mirrors] in
+            for port in $0 { mirrors.forwardChange(at: port) }
+            // The forward listens next.
+            mirrors.settleDirty()
+        }
     }
 
     private func startTimers() throws(SystemError) {

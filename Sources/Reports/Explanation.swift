@@ -198,6 +198,11 @@ package enum Explanation {
                     + "if the program that watches \(place(row.direction.listenerRole, row.guest)) is root."
             )
         }
+        if row.reason == .ownerNotKnownYet {
+            return ExplanationBlock(
+                "is not mirrored yet.", why: "\(row.reason.text).",
+                fix: "none is needed: ask again in a few seconds.")
+        }
         // During an outage mirrors stay bound for a while, and are in the way of others.
         if case .tunnelDownKept = row.reason, !row.mirrors.isEmpty {
             return ExplanationBlock(
@@ -217,14 +222,22 @@ package enum Explanation {
             + "and may get the port when it tries again."
     }
 
-    /// A conflict with another guest's mirror; nil: it is another conflict.
+    /// A conflict with another guest's mirror, or with a forward; nil: it is another conflict.
     private static func neighbour(_ reason: Reason, _ there: String) -> ExplanationBlock? {
-        guard case .guestHolds(let guest, let endpoint) = reason else { return nil }
-        return .notMirrored(
-            "\(endpoint) on \(there) is where guest \(guest) has a mirror, and the first one keeps "
-                + "the place.",
-            fix: "give one of the two guests an address of its own, as address: 127.0.1.2 in "
-                + "guests, or a rule with another port.")
+        switch reason {
+        case .guestHolds(let guest, let endpoint):
+            .notMirrored(
+                "\(endpoint) on \(there) is where guest \(guest) has a mirror, and the first one keeps "
+                    + "the place.",
+                fix: "give one of the two guests an address of its own, as address: 127.0.1.2 in "
+                    + "guests, or a rule with another port.")
+        case .forwardHolds(let number, let endpoint):
+            .notMirrored(
+                "\(endpoint) on \(there) is where \(Reason.forward(number)) of the settings listens, and a place "
+                    + "that the settings name goes before a mirror.",
+                fix: "let the forward listen elsewhere, or the listener use another port.")
+        default: nil
+        }
     }
 
     private static func conflict(_ reason: Reason, _ there: String) -> ExplanationBlock {

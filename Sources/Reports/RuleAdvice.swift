@@ -88,9 +88,9 @@ extension Reason {
     var place: Endpoint? {
         switch self {
         case .inUse(let endpoint), .heldBy(_, let endpoint), .mirrorHolds(_, let endpoint),
-            .twinportHolds(_, let endpoint), .guestHolds(_, let endpoint),
-            .coveredBy(let endpoint), .keptAfter(_, _, let endpoint),
-            .keptFor(_, _, let endpoint):
+            .forwardHolds(_, let endpoint), .twinportHolds(_, let endpoint),
+            .guestHolds(_, let endpoint), .coveredBy(let endpoint),
+            .keptAfter(_, _, let endpoint), .keptFor(_, _, let endpoint):
             endpoint
         default: nil
         }

@@ -30,6 +30,8 @@ public enum Reason: Hashable, Sendable {
     case needsOwner(Int, Direction)
     /// The mirror of another listener holds the address.
     case mirrorHolds(listener: Endpoint, Endpoint)
+    /// The forward with this number in the settings has the address.
+    case forwardHolds(Int, Endpoint)
     /// `only` of the direction does not name it.
     case notNamed(Direction)
     /// A service of its machine at one of ``MirrorPolicy/ownServicePorts``, which `only` would have to name.
@@ -41,6 +43,8 @@ public enum Reason: Hashable, Sendable {
     case notInContainer
     /// Only containers are mirrored, and its process cannot be seen.
     case unknownOwner
+    /// Only containers are mirrored, and its process is looked for still.
+    case ownerNotKnownYet
     /// It is bound to an address of one interface.
     case interfaceAddress
     /// It is bound to a multicast or broadcast address.
@@ -93,6 +97,7 @@ extension Reason {
         (.ownService, "the guest's own service: mirrored if guestToHost.only names it"),
         (.notInContainer, "guestToHost.scope: not in a container"),
         (.unknownOwner, "guestToHost.scope: its process is not known (is the agent root?)"),
+        (.ownerNotKnownYet, "guestToHost.scope: its process is not known yet"),
         (.interfaceAddress, "interface-address"),
         (.multicastAddress, "multicast-address"),
         (.kernelSocket(""), "kernel-socket"),
@@ -131,6 +136,8 @@ extension Reason {
             "rule \(number) of \(direction.rulesKey) asks for its process, which is not known"
         case .mirrorHolds(let listener, let endpoint):
             "the mirror of \(listener) holds \(endpoint)"
+        case .forwardHolds(let number, let endpoint):
+            "\(Self.forward(number)) has \(endpoint)"
         case .boundToDevice(let device): "bound to the device \(device)"
         case .kernelSocket(let device) where !device.isEmpty: "kernel-socket of \(device)"
         case .notCarried(let kind): kind.name
@@ -143,7 +150,8 @@ extension Reason {
         case .keptFor(let seconds, let owner, let endpoint):
             "kept free for \(seconds) s: \(owner) wants \(endpoint)"
         case .switchedOff(let words), .other(let words): words
-        case .none, .notNamed, .ownService, .notInContainer, .unknownOwner, .interfaceAddress,
+        case .none, .notNamed, .ownService, .notInContainer, .unknownOwner,
+            .ownerNotKnownYet, .interfaceAddress,
             .multicastAddress, .portZero,
             .kernelSocket, .otherNamespace, .notListening, .peerIsFull, .tunnelDown, .loop,
             .foreignMirror, .clientsAreLoopback, .untold:
@@ -155,6 +163,9 @@ extension Reason {
     package static func anotherTwinport(_ twinport: String) -> String {
         "another Twinport" + (twinport.isEmpty ? "" : " (\(twinport))")
     }
+
+    /// The holder of an address that is a forward of the settings.
+    package static func forward(_ number: Int) -> String { "forward \(number)" }
 
     /// The holder of an address that is another guest's mirror.
     package static func mirror(ofGuest guest: String) -> String { "guest \(guest)'s mirror" }
@@ -213,7 +224,7 @@ extension Reason {
         if !last.isEmpty {
             found += [.boundToDevice(String(last)), .kernelSocket(String(last))]
         }
-        if first == "rule" { found += ruled(words) }
+        if first == "rule" || first == "forward" { found += ruled(words) }
         if words.count > 2, words[words.count - 2] == "holds" {
             found += held(words)
         }
@@ -250,10 +261,11 @@ extension Reason {
         ]
     }
 
-    /// The reasons with a rule's number.
+    /// The reasons with a rule's, or a forward's, number.
     private static func ruled(_ words: [Substring]) -> [Reason?] {
-        guard words.count > 3, let number = Int(words[1]),
-            let direction = Direction.allCases.first(where: { $0.rulesKey == words[3] })
+        guard words.count > 3, let number = Int(words[1]) else { return [] }
+        if words[0] == "forward" { return [Endpoint(words[3]).map { .forwardHolds(number, $0) }] }
+        guard let direction = Direction.allCases.first(where: { $0.rulesKey == words[3] })
         else { return [] }
         return [.ruleNumber(number, direction), .needsOwner(number, direction)]
     }

@@ -119,6 +119,48 @@ extension EndToEnd {
             }
         }
 
+        @Test func `a forward where a mirror stands takes the place, in both directions`() throws {
+            try Lab.with { lab in
+                // In both machines something listens at 9229; the desktop's 9230 is mirrored in the guest.
+                for port in ["9229", "9231"] {
+                    _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", port])
+                    try lab.wait("127.0.0.1:\(port)")
+                }
+                _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "9230"])
+                try lab.wait("127.0.0.1:9230")
+                // The desktop's 9229 leads to the guest's 9231 now, and the guest's 9230 to the desktop's 9230 all the same.
+                try set(
+                    lab,
+                    [
+                        "guest: tcp/127.0.0.1:9231, host: tcp/127.0.0.1:9229, listen: host",
+                        "guest: tcp/127.0.0.1:9230, host: tcp/127.0.0.1:9230, listen: guest",
+                    ])
+                try wait(lab, "active", of: 1)
+                try wait(lab, "active", of: 2)
+                let row = try lab.wait("127.0.0.1:9229", state: "conflict")
+                #expect(row.reason == "forward 1 has 127.0.0.1:9229", "\(row)")
+                let other = try #require(
+                    try lab.ports().first { $0.listener == "127.0.0.1:9230" && $0.forward == nil })
+                #expect(other.state == "conflict", "\(other)")
+                #expect(other.reason == "forward 2 has 127.0.0.1:9230", "\(other)")
+                #expect(
+                    try lab.explain("9229").contains(
+                        "127.0.0.1:9229 on the host is where forward 1 of the settings listens"))
+                #expect(lab.echoes(.host, 9_229) && lab.echoes(.guest, 9_230))
+                let flows = try lab.agentSays(["explain", "9230"]).output
+                #expect(flows.contains("is where forward 2 of the settings listens"), "\(flows)")
+                // Without the forwards the mirrors are back.
+                try set(lab, [])
+                try lab.wait("the mirror to be back") {
+                    try lab.port("127.0.0.1:9229")?.mirror == "127.0.0.1:9229"
+                }
+                try lab.wait("the mirror in the guest to be back") {
+                    try lab.port("127.0.0.1:9230")?.state == "active"
+                }
+                #expect(lab.echoes(.host, 9_229) && lab.echoes(.guest, 9_230))
+            }
+        }
+
         @Test(.enabled(if: missing.isEmpty, "socat or openssh-client is not installed"))
         func `a service that comes and goes, and what is in the way`() throws {
             try Lab.with { lab in

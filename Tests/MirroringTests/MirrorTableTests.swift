@@ -625,6 +625,67 @@ final class Bench {
             hasIPv6: true)
     }
 
+    @Test func `the owner of a new listener is not known yet, later it is not known`() {
+        let bench = Bench()
+        bench.table.setPolicy(
+            MirrorPolicy(
+                bind: .same, mirrorIgnore: [], scope: .containers, offerIgnore: [],
+                offersUnsupported: true))
+        bench.table.advertised(
+            ListenerMessage(
+                id: ListenerID(rawValue: 1), kind: 1, isV6Only: false,
+                endpoint: Endpoint("0.0.0.0:80")!, uid: 0, owner: "", container: ""))
+        bench.settle()
+        #expect(bench.states == ["0.0.0.0:80": "pending"])
+        #expect(bench.table.all[0].outcome.reason == .ownerNotKnownYet)
+        bench.now += 1_900
+        bench.table.retry()
+        #expect(bench.states == ["0.0.0.0:80": "pending"])
+        bench.now += 1_900
+        bench.table.retry()
+        #expect(bench.states == ["0.0.0.0:80": "ignored"])
+        #expect(bench.table.all[0].outcome.reason == .unknownOwner)
+    }
+
+    @Test func `a forward of the settings goes before a mirror, which stands around it`() {
+        let bench = Bench()
+        bench.sockets.own = [.loopbackV4, IPAddress("10.0.0.1")!]
+        bench.say(1, "127.0.0.1:9229")
+        bench.say(2, "127.0.0.1:9230")
+        bench.say(3, "0.0.0.0:9231")
+        bench.settle()
+        #expect(bench.sockets.bound.count == 3)
+        func forward(_ text: String, _ number: Int) -> LocalListeners.ForwardSocket {
+            let planned = PlannedSocket(endpoint: Endpoint(text)!, isV6Only: false)
+            return LocalListeners.ForwardSocket(socket: planned, number: number)
+        }
+        let list = [forward("127.0.0.1:9229", 1), forward("127.0.0.1:9231", 2)]
+        func set(_ list: [LocalListeners.ForwardSocket]) -> Set<Port> {
+            let ports = bench.local.setForwards(list)
+            for port in ports { bench.table.forwardChange(at: port) }
+            bench.settle()
+            return ports
+        }
+        #expect(set(list) == [9_229, 9_231])
+        #expect(bench.sockets.addresses == ["127.0.0.1:9230", "10.0.0.1:9231"])
+        let reasons = Dictionary(
+            uniqueKeysWithValues: bench.table.all.map {
+                ($0.key.endpoint.port, $0.outcome.reason)
+            })
+        #expect(reasons[9_229] == .forwardHolds(1, Endpoint("127.0.0.1:9229")!))
+        #expect(reasons[9_231] == .allBut(Endpoint("127.0.0.1:9231")!, owner: "forward 2"))
+        #expect(bench.states["127.0.0.1:9229"] == "conflict")
+        // A mirror that comes later does not take the place either.
+        bench.say(4, "0.0.0.0:9229")
+        bench.settle()
+        #expect(bench.sockets.addresses.contains("10.0.0.1:9229"))
+        #expect(!bench.sockets.addresses.contains("127.0.0.1:9229"))
+        // The same list again is no news; without it the mirrors are whole.
+        #expect(set(list) == [])
+        #expect(set([]) == [9_229, 9_231])
+        #expect(bench.sockets.addresses == ["127.0.0.1:9230", "0.0.0.0:9231", "0.0.0.0:9229"])
+    }
+
     @Test func `the first objection counts: address, switch, rule, scope`() {
         let all: (inout MirrorPolicy) -> Void = {
             $0.mirrorsDisabled = "x.enabled is false"

@@ -93,6 +93,15 @@ private var up: StatusReport {
         }
     }
 
+    @Test func `a forward at a mirror's place, and an owner that is looked for`() {
+        let place = Endpoint(.loopbackV4, 80)
+        let forward = text([port(.conflict, .forwardHolds(2, place))])
+        #expect(forward.contains("127.0.0.1:80 on the host is where forward 2 of the settings"))
+        #expect(forward.contains("Fix: let the forward listen elsewhere"))
+        let early = text([port(.pending, .ownerNotKnownYet)])
+        #expect(early.contains("its process is not known yet") && !early.contains("root"))
+    }
+
     @Test func `a rule is named, by either number, and a conflict has a line that mends it`() {
         var moved = port(.active, mirrors: [Endpoint(.loopbackV4, 8_080)])
         moved.rule = RulePlace(number: 2, line: 9)

@@ -37,6 +37,8 @@ import TwinportModel
         (.otherFamily(owner: "", v6), "localhost is [::]:65535"),
         (.notInContainer, "guestToHost.scope: not in a container"),
         (.unknownOwner, "guestToHost.scope: its process is not known (is the agent root?)"),
+        (.ownerNotKnownYet, "guestToHost.scope: its process is not known yet"),
+        (.forwardHolds(3, v4), "forward 3 has 127.0.0.1:80"),
         (.interfaceAddress, "interface-address"),
         (.multicastAddress, "multicast-address"),
         (.boundToDevice("eth0.7"), "bound to the device eth0.7"),

@@ -84,6 +84,7 @@ extension Forwards {
     }
 
     func settleAll() {
+        claimPlaces()
         for entry in entries { settle(entry) }
     }
 
@@ -162,5 +163,17 @@ extension Forwards {
     /// Stops or resumes taking connections while descriptors are short.
     func pauseAccepting(_ isPaused: Bool) {
         for entry in entries { entry.local.listener?.pause(isPaused) }
+    }
+}
+
+extension LocalListeners.ForwardSocket {
+    /// Where a forward of TCP listens on this machine; nil: it does not.
+    init?(_ entry: ForwardEntry) {
+        guard entry.part.listens, !entry.local.isRefused, case .tcp(let endpoint) = entry.part.place
+        else { return nil }
+        let isV6Only = endpoint.address.isIPv6 && endpoint.address != .anyV6
+        self.init(
+            socket: PlannedSocket(endpoint: endpoint, isV6Only: isV6Only),
+            number: entry.view.place.number)
     }
 }

@@ -19,6 +19,8 @@ internal import Wire
 // The side that listens has a socket only while the other one says that its service is there: programs then see what they
 // would see on one machine, no file and no port. Both ends are looked at four times a second, because a Unix socket that
 // comes or goes says nothing; nothing connects to a service to see whether it lives, which would start it (systemd.socket).
+//
+// The place of a TCP socket is claimed before it is there (`claimPlaces`): mirrors stand around it, for somebody wrote it down.
 
 /// All forwards as one side sees them. Loop thread only.
 final class Forwards {
@@ -39,6 +41,8 @@ final class Forwards {
     private var timer: Timer?
     /// Told when a forward's state, as reports have it, is another.
     var changed: (PortSnapshot) -> Void = { _ in }
+    /// Told when places of this machine were taken for forwards, or given back: mirrors there give way.
+    var placed: (Set<Port>) -> Void = { _ in }
 
     init(
         _ resources: Resources, _ table: FlowTable, role: Role, policy: MirrorPolicy,
@@ -104,6 +108,14 @@ final class Forwards {
         watch()
     }
 
+    /// Claims the places where forwards listen before they do.
+    func claimPlaces() {
+        let isDisabled = policy.forwardsDisabled != nil
+        let wanted = isDisabled ? [] : entries.compactMap(LocalListeners.ForwardSocket.init)
+        let ports = local.setForwards(wanted)
+        if !ports.isEmpty { placed(ports) }
+    }
+
     private func watch() {
         if entries.isEmpty { timer?.stop() } else { timer?.start(after: 0, every: Self.lookEvery) }
     }
@@ -163,6 +175,7 @@ final class Forwards {
         guard role == .guest else { return }
         for entry in entries where entry.number == nil { closeListener(of: entry) }
         entries.removeAll { $0.number == nil }
+        claimPlaces()
         watch()
     }
 
@@ -205,6 +218,7 @@ final class Forwards {
         let entry = entries.remove(at: at)
         closeListener(of: entry)
         flows.abort(of: entry)
+        claimPlaces()
     }
 
     /// How the other side's end fares.

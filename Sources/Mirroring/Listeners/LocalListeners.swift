@@ -6,6 +6,15 @@ final class LocalListeners {
     /// By key, with the order in which they appeared.
     private var groups: [PortGroup: [ListenerKey: Member]] = [:]
     private var nextSequence: UInt64 = 0
+    /// The places where forwards listen on this machine, or are to.
+    private(set) var forwards: [ForwardSocket] = []
+
+    /// Where a forward listens: the settings name the place, so no mirror stands there.
+    struct ForwardSocket: Equatable {
+        let socket: PlannedSocket
+        /// Its number in the settings.
+        let number: Int
+    }
 
     private struct Member {
         var listener: Listener
@@ -49,6 +58,27 @@ final class LocalListeners {
     /// The listener here that is in the way of a mirror's socket, if one is known; the earliest of several.
     func holder(of planned: PlannedSocket, kind: SocketKind) -> Listener? {
         colliding(with: planned, kind).min { $0.sequence < $1.sequence }?.listener
+    }
+
+    /// Takes over where forwards listen.
+    ///
+    /// - Returns: The ports at which that is another place, or forward.
+    func setForwards(_ list: [ForwardSocket]) -> Set<Port> {
+        let changed =
+            list.filter { !forwards.contains($0) } + forwards.filter { !list.contains($0) }
+        forwards = list
+        return Set(changed.map(\.socket.endpoint.port))
+    }
+
+    /// The forwards that are in the way of a mirror's socket.
+    func forwards(at planned: PlannedSocket, kind: SocketKind) -> [ForwardSocket] {
+        guard kind == .tcp, !forwards.isEmpty else { return [] }
+        return forwards.filter { $0.socket.collides(with: planned) }
+    }
+
+    /// The first of these.
+    func forward(at planned: PlannedSocket, kind: SocketKind) -> ForwardSocket? {
+        forwards(at: planned, kind: kind).first
     }
 
     /// All of them, the earliest first.

@@ -8,6 +8,8 @@ final class MirrorEntry {
     let traits: SocketTraits
     /// The order in which listeners came; earlier ones win among equals.
     let sequence: UInt64
+    /// When it came, in milliseconds of the loop's clock.
+    let since: UInt64
     let traffic = Traffic()
 
     /// The process behind it, as the peer tells it.
@@ -48,9 +50,10 @@ final class MirrorEntry {
     var backoff = RebindBackoff()
 
     init(
-        key: ListenerKey, traits: SocketTraits, sequence: UInt64, owner: Owner,
+        key: ListenerKey, traits: SocketTraits, sequence: UInt64, since: UInt64, owner: Owner,
         isLoopbackOnly: Bool, loop: LoopWatch
     ) {
+        self.since = since
         self.isLoopbackOnly = isLoopbackOnly
         self.loop = loop
         self.key = key
@@ -154,6 +157,7 @@ final class MirrorEntry {
     var mayRecover: Bool {
         switch outcome.state {
         case .active: isPartial
+        case .pending: outcome.reason == .ownerNotKnownYet
         case .conflict, .denied, .unavailable, .limit: true
         default: false
         }

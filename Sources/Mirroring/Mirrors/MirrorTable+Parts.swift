@@ -51,6 +51,10 @@ extension MirrorTable {
             let owner = "the mirror of \(other.key.endpoint.unmapped)"
             found.append((place, .allBut(place.endpoint, owner: owner)))
         }
+        for forward in local.forwards(at: whole, kind: entry.key.kind) {
+            let owner = Reason.forward(forward.number)
+            found.append((forward.socket, .allBut(forward.socket.endpoint, owner: owner)))
+        }
         for neighbour in sockets.neighbours(inTheWayOf: whole, entry.key.kind) {
             let place = neighbour.socket
             found.append((place, .allBut(place.endpoint, owner: neighbour.holder)))

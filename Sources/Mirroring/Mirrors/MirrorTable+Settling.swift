@@ -11,6 +11,9 @@ extension MirrorTable {
     /// How long a bind is not tried again while the same local socket is in the way, in milliseconds.
     private static let trustsHolderFor: UInt64 = 60_000
 
+    /// For so long the owner of a new listener is looked for, in milliseconds; on a busy machine, and with the way here.
+    private static let findsOwnerWithin: UInt64 = 3_000
+
     // MARK: What makes a group settle again
 
     /// To be called at the end of every turn.
@@ -91,6 +94,16 @@ extension MirrorTable {
         }
     }
 
+    /// Forwards came to a port of this machine, or left it.
+    func forwardChange(at port: Port) {
+        for group in remaps.groups(at: PortGroup(kind: .tcp, port: port)) {
+            for entry in groups[group] ?? [] where entry.port == port {
+                entry.backoff = RebindBackoff()
+            }
+            pending.dirty.insert(group)
+        }
+    }
+
     /// A process of this machine is about to bind `endpoint`. The mirrors in its way close at once, and leave the
     /// address free for some seconds; at most once a minute for each, so that a process that asks forever gets
     /// its answer from the kernel.
@@ -146,7 +159,9 @@ extension MirrorTable {
         }
         let verdict = MirrorVerdict(
             on: entry.key, container: entry.owner.container,
-            ownerIsKnown: !entry.owner.text.isEmpty, policy: policy, hasIPv6: hasIPv6, rule: rule)
+            ownerIsKnown: !entry.owner.text.isEmpty,
+            isNew: clock() &- entry.since < Self.findsOwnerWithin, policy: policy, hasIPv6: hasIPv6,
+            rule: rule)
         guard case .bind(var plan) = verdict else { return verdict }
         if entry.loop.isLoop { return .out(.conflict, .loop) }
         if entry.sockets.isEmpty, mirrored >= Self.maxMirrored {
@@ -230,6 +245,10 @@ extension MirrorTable {
     func obstacle(
         to socket: PlannedSocket, of entry: MirrorEntry
     ) -> MirrorEntry.Outcome? {
+        if let forward = local.forward(at: socket, kind: entry.key.kind) {
+            let reason = Reason.forwardHolds(forward.number, forward.socket.endpoint)
+            return .init(state: .conflict, reason: reason)
+        }
         if let holder = otherFamily(of: socket, entry) { return .init(otherFamily: holder) }
         if let obstacle = rival(to: socket, of: entry) ?? neighbour(to: socket, of: entry) {
             return obstacle
@@ -269,7 +288,9 @@ extension MirrorTable {
 
     /// Whether a program of this machine bound an address after the mirror and what is sent there is meant for that
     /// program: it shares the mirror's address, which also gets what is sent there, or has the port in the other family.
+    /// To a forward it gives way, too.
     private func givesWay(_ socket: PlannedSocket, _ entry: MirrorEntry) -> Bool {
+        if local.forward(at: socket, kind: entry.key.kind) != nil { return true }
         if otherFamily(of: socket, entry) != nil { return true }
         return socket.sharesPort && local.holder(of: socket, kind: entry.key.kind) != nil
     }

@@ -151,7 +151,7 @@ final class MirrorTable {
             return nil
         }
         let entry = MirrorEntry(
-            key: key, traits: traits, sequence: counts.nextSequence,
+            key: key, traits: traits, sequence: counts.nextSequence, since: clock(),
             owner: MirrorEntry.Owner(message), isLoopbackOnly: message.isLoopbackOnly,
             loop: makeLoopWatch(key))
         counts.nextSequence += 1

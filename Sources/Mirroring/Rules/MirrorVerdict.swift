@@ -11,10 +11,12 @@ enum MirrorVerdict: Equatable {
 
     /// Decides about a listener, from everything but what is bound already.
     ///
-    /// - Parameter rule: The one that is about it.
+    /// - Parameters:
+    ///   - isNew: Whether its owner may be looked for still.
+    ///   - rule: The one that is about it.
     init(
-        on key: ListenerKey, container: Container?, ownerIsKnown: Bool, policy: MirrorPolicy,
-        hasIPv6: Bool, rule: MirrorRule? = nil
+        on key: ListenerKey, container: Container?, ownerIsKnown: Bool, isNew: Bool = false,
+        policy: MirrorPolicy, hasIPv6: Bool, rule: MirrorRule? = nil
     ) {
         let isInContainer = container != nil
         let bind = (rule?.bindWord ?? policy.bind).resolved(inContainer: isInContainer)
@@ -26,7 +28,11 @@ enum MirrorVerdict: Equatable {
             } else if let why = policy.leavesOut(key, isInContainer: isInContainer, rule) {
                 self = .out(.ignored, why)
             } else if policy.scope == .containers, !isInContainer, rule?.admits != true {
-                self = .out(.ignored, ownerIsKnown ? .notInContainer : .unknownOwner)
+                if !ownerIsKnown, isNew {
+                    self = .out(.pending, .ownerNotKnownYet)
+                } else {
+                    self = .out(.ignored, ownerIsKnown ? .notInContainer : .unknownOwner)
+                }
             } else {
                 let sockets = policy.atOwnAddress(sockets, rule)
                 self = .bind(rule?.moved(sockets, of: key, hasIPv6: hasIPv6) ?? sockets)

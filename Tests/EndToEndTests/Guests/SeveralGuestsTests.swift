@@ -169,6 +169,52 @@ extension EndToEnd {
             }
         }
 
+        @Test func `a guest that cannot start keeps no other one out, and is tried again`() throws {
+            try GuestLab.with(["web", "db"]) { lab in
+                let key = "\(lab.desktop.directory)/db.key"
+                try lab.writeSettings(["web": "", "db": ""])
+                let text = try String(contentsOfFile: lab.desktop.settingsPath, encoding: .utf8)
+                let withKey = text.replacingOccurrences(
+                    of: "db.sock\"}", with: "db.sock\", key: \(key)}")
+                #expect(withKey != text)
+                try Data(withKey.utf8).write(to: URL(filePath: lab.desktop.settingsPath))
+                try lab.desktop.startHelper()
+                try lab["web"].startAgent()
+                _ = try lab["web"].python("listen.py", "tcp 127.0.0.1 9000")
+                try lab.wait("127.0.0.1:9000", of: "web")
+                let row = try #require(try lab.row("db"))
+                #expect(row.session == .down && row.sessionError?.contains("db.key") == true)
+                #expect(try lab.desktop.status().settingsError?.contains("guest db: ") == true)
+                let doctor = try lab.say("doctor")
+                #expect(doctor.code == 1 && doctor.output.contains("db.key"), "\(doctor.output)")
+                #expect(try lab.say("status").output.contains("db.key"))
+                // The key comes: without a word to the helper the guest is served.
+                #expect(try lab.desktop.twinport(["key", "new", key]).code == 0)
+                try lab.desktop.wait("the guest's tunnel", within: 10) {
+                    try lab.desktop.status().settingsError == nil
+                        && FileManager.default.fileExists(atPath: lab["db"].tunnel)
+                }
+                #expect(try lab.port("127.0.0.1:9000", of: "web")?.state == "active")
+                let lines = lab.desktop.helper.output.split(separator: "\n")
+                #expect(lines.filter { $0.contains("settings not applied") }.count == 1)
+            }
+        }
+
+        @Test func `a helper that can serve none of its guests ends, and says why`() throws {
+            try GuestLab.with(["web", "db"]) { lab in
+                try lab.writeSettings(["web": "", "db": ""])
+                let text = try String(contentsOfFile: lab.desktop.settingsPath, encoding: .utf8)
+                let withKeys = text.replacingOccurrences(
+                    of: ".sock\"}", with: ".sock\", key: \(lab.desktop.directory)/none}")
+                try Data(withKeys.utf8).write(to: URL(filePath: lab.desktop.settingsPath))
+                let outcome = try lab.desktop.twinport([
+                    "host", "--settings", lab.desktop.settingsPath, "--control",
+                    lab.desktop.controlPath,
+                ])
+                #expect(outcome.code != 0 && outcome.output.contains("none"), "\(outcome.output)")
+            }
+        }
+
         @Test func `guests come, change and go while the others' flows live on`() throws {
             try GuestLab.with(["web", "db", "late"]) { lab in
                 try lab.writeSettings(["web": "", "db": ""])
