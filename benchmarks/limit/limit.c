@@ -1,16 +1,16 @@
 // The speed of light: the path of a forwarded TCP connection through two processes, in C on libuv, with nothing
 // but what the path needs. What Twinport loses against it is Twinport's own cost.
 //
-//     limit near PORT PATH     accepts on 127.0.0.1:PORT, dials the Unix socket PATH for every connection
-//     limit far PATH PORT      accepts on PATH, dials 127.0.0.1:PORT for every connection
+//     limit near PORT PLACE    accepts on 127.0.0.1:PORT, dials PLACE for every connection
+//     limit far PLACE PORT     accepts on PLACE, dials 127.0.0.1:PORT for every connection
 //
-//     application ⇄ TCP ⇄ near ⇄ Unix socket, framed ⇄ far ⇄ TCP ⇄ application
+//     application ⇄ TCP ⇄ near ⇄ Unix socket or vsock, framed ⇄ far ⇄ TCP ⇄ application
 //
-// On the Unix socket bytes travel in frames: eight bytes of length in host order, then so many bytes; a length of 0
-// is the end of that direction (FIN). There is no multiplexing, no credit and no scheduler: each connection has a
-// tunnel socket of its own, and back-pressure is the kernel's. One thread, one uv_poll_t per socket, 256 KiB reads
-// straight behind the header into one buffer that all connections share; only what a socket did not take is copied
-// and kept. A reset on either side resets the other.
+// place.h says what a PLACE is. In the tunnel bytes travel in frames: eight bytes of length in host order, then so many
+// bytes; a length of 0 is the end of that direction (FIN). There is no multiplexing, no credit and no scheduler: each
+// connection has a tunnel connection of its own, and back-pressure is the kernel's. One thread, one uv_poll_t per socket,
+// 256 KiB reads straight behind the header into one buffer that all connections share; only what a socket did not take is
+// copied and kept. A reset on either side resets the other.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -21,9 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
+#include "place.h"
 
 enum { HEADER = 8, CHUNK = 256 << 10, READS = 4, TUNNEL_BUFFER = 1 << 20 };
 
@@ -44,6 +44,7 @@ struct half {
     uint64_t frame_left; // deframing only: bytes of the frame that have not passed yet
     char header[HEADER]; // deframing only: a header that came in parts
     size_t header_size;
+    int in_line; // deframing only: a VMM's line comes first
     int read_ended; // no more bytes will be read
     int done;       // the end was passed on
 };
@@ -133,11 +134,23 @@ static size_t take_header(struct half *in, const char *bytes, size_t size) {
     return count;
 }
 
+// Leaves out the line with which a VMM says that the guest took the connection. Returns how many bytes that was.
+static size_t skip_line(struct half *in, const char *bytes, size_t size) {
+    const char *end = memchr(bytes, '\n', size);
+    if (!end) return size;
+    in->in_line = 0;
+    return end - bytes + 1;
+}
+
 // Unwraps bytes of the tunnel and passes them on to the application. Returns -1 when it is dead.
 static int pass_in(struct flow *flow, const char *bytes, size_t size) {
     struct half *in = &flow->in;
     size_t position = 0;
     while (position < size && !in->read_ended) {
+        if (in->in_line) {
+            position += skip_line(in, bytes + position, size - position);
+            continue;
+        }
         if (in->frame_left == 0) {
             position += take_header(in, bytes + position, size - position);
             continue;
@@ -217,7 +230,7 @@ static void begin_side(uv_loop_t *loop, struct flow *flow, struct side *side, in
     flow->open_handles++;
 }
 
-static void begin(uv_loop_t *loop, int application, int tunnel) {
+static void begin(uv_loop_t *loop, int application, int tunnel, int in_line) {
     struct flow *flow = calloc(1, sizeof *flow);
     int on = 1, size = TUNNEL_BUFFER;
     setsockopt(application, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -225,14 +238,9 @@ static void begin(uv_loop_t *loop, int application, int tunnel) {
     setsockopt(tunnel, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     begin_side(loop, flow, &flow->application, application);
     begin_side(loop, flow, &flow->tunnel, tunnel);
+    flow->in.in_line = in_line;
     watch_both(flow);
 }
-
-// Where one process listens or dials.
-struct place {
-    struct sockaddr_storage address;
-    socklen_t size;
-};
 
 static struct place tcp_place(const char *port) {
     struct place place = {.size = sizeof(struct sockaddr_in)};
@@ -243,35 +251,26 @@ static struct place tcp_place(const char *port) {
     return place;
 }
 
-static struct place unix_place(const char *path) {
-    struct place place = {.size = sizeof(struct sockaddr_un)};
-    struct sockaddr_un *address = (void *)&place.address;
-    address->sun_family = AF_UNIX;
-    snprintf(address->sun_path, sizeof address->sun_path, "%s", path);
-    return place;
-}
-
 static struct place target;
 static int is_near, listener;
 
 static void acceptable(uv_poll_t *poll, int status, int events) {
     (void)status, (void)events;
     for (int fd; (fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0;) {
-        int other = socket(target.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (connect(other, (void *)&target.address, target.size) < 0) {
-            close(other);
+        int other = connect_to(&target);
+        if (other < 0) {
             close(fd);
             continue;
         }
-        begin(poll->loop, is_near ? fd : other, is_near ? other : fd);
+        begin(poll->loop, is_near ? fd : other, is_near ? other : fd, target.guest_port != 0);
     }
 }
 
 int main(int count, char **arguments) {
-    if (count != 4) return fprintf(stderr, "usage: limit near PORT PATH | far PATH PORT\n"), 2;
+    if (count != 4) return fprintf(stderr, "usage: limit near PORT PLACE | far PLACE PORT\n"), 2;
     is_near = strcmp(arguments[1], "near") == 0;
-    struct place here = is_near ? tcp_place(arguments[2]) : unix_place(arguments[2]);
-    target = is_near ? unix_place(arguments[3]) : tcp_place(arguments[3]);
+    struct place here = is_near ? tcp_place(arguments[2]) : tunnel_place(arguments[2]);
+    target = is_near ? tunnel_place(arguments[3]) : tcp_place(arguments[3]);
     signal(SIGPIPE, SIG_IGN);
     int on = 1;
     listener = socket(here.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

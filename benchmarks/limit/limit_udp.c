@@ -1,10 +1,10 @@
-// The speed of light for datagrams: UDP through two processes and a framed Unix socket, in C on libuv, for one client.
+// The speed of light for datagrams: UDP through two processes and a framed stream, in C on libuv, for one client.
 //
-//     limit_udp near PORT PATH     binds 127.0.0.1:PORT, answers go to whoever sent last
-//     limit_udp far PATH PORT      sends to 127.0.0.1:PORT from a connected socket
+//     limit_udp near PORT PLACE    binds 127.0.0.1:PORT, answers go to whoever sent last
+//     limit_udp far PLACE PORT     sends to 127.0.0.1:PORT from a connected socket
 //
-// A frame is eight bytes of length in host order and one datagram. What one wake-up finds, up to 32 datagrams, leaves in one
-// write; a datagram that does not fit any more is dropped.
+// place.h says what a PLACE is. A frame is eight bytes of length in host order and one datagram. What one wake-up finds,
+// up to 32 datagrams, leaves in one write; a datagram that does not fit any more is dropped.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -13,13 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
+#include "place.h"
 
 enum { HEADER = 8, LARGEST = 65536, AT_ONCE = 32, ROOM = AT_ONCE * (HEADER + LARGEST), BUFFER = 1 << 20 };
 
-static int is_near, tunnel = -1, datagrams, listener = -1;
+static int is_near, in_line, tunnel = -1, datagrams, listener = -1;
 static struct sockaddr_in peer;
 static uv_poll_t tunnel_poll, datagram_poll, listener_poll;
 static char outgoing[ROOM], incoming[ROOM];
@@ -58,6 +58,14 @@ static void pass_on(const char *bytes, size_t size) {
         send(datagrams, bytes, size, MSG_DONTWAIT);
 }
 
+// How many bytes at the start are the line with which a VMM says that the guest took the connection.
+static size_t skip_line(void) {
+    if (!in_line) return 0;
+    const char *end = memchr(incoming, '\n', incoming_size);
+    in_line = !end;
+    return end ? (size_t)(end - incoming) + 1 : incoming_size;
+}
+
 static void tunnel_ready(uv_poll_t *poll, int status, int events) {
     (void)poll, (void)status, (void)events;
     ssize_t count = recv(tunnel, incoming + incoming_size, ROOM - incoming_size, MSG_DONTWAIT);
@@ -66,7 +74,7 @@ static void tunnel_ready(uv_poll_t *poll, int status, int events) {
         exit(0);
     }
     incoming_size += count;
-    size_t position = 0;
+    size_t position = skip_line();
     uint64_t length;
     while (incoming_size - position >= HEADER) {
         memcpy(&length, incoming + position, HEADER);
@@ -98,24 +106,26 @@ static void acceptable(uv_poll_t *poll, int status, int events) {
 }
 
 int main(int count, char **arguments) {
-    if (count != 4) return fprintf(stderr, "usage: limit_udp near PORT PATH | far PATH PORT\n"), 2;
+    if (count != 4) return fprintf(stderr, "usage: limit_udp near PORT PLACE | far PLACE PORT\n"), 2;
     is_near = strcmp(arguments[1], "near") == 0;
     signal(SIGPIPE, SIG_IGN);
     struct sockaddr_in there = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct sockaddr_un path = {.sun_family = AF_UNIX};
+    struct place place = tunnel_place(arguments[is_near ? 3 : 2]);
     there.sin_port = htons(atoi(arguments[is_near ? 2 : 3]));
-    snprintf(path.sun_path, sizeof path.sun_path, "%s", arguments[is_near ? 3 : 2]);
-    int size = BUFFER, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int size = BUFFER;
     datagrams = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     setsockopt(datagrams, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     if ((is_near ? bind : connect)(datagrams, (void *)&there, sizeof there) < 0) return perror("udp"), 1;
     if (is_near) {
-        if (connect(fd, (void *)&path, sizeof path) < 0) return perror("tunnel"), 1;
+        int fd = connect_to(&place);
+        if (fd < 0) return perror("tunnel"), 1;
+        in_line = place.guest_port != 0;
         begin(fd);
     } else {
-        listener = fd;
-        if (bind(fd, (void *)&path, sizeof path) < 0 || listen(fd, 1) < 0) return perror("tunnel"), 1;
-        watch(&listener_poll, fd, acceptable);
+        listener = socket(place.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (bind(listener, (void *)&place.address, place.size) < 0 || listen(listener, 1) < 0)
+            return perror("tunnel"), 1;
+        watch(&listener_poll, listener, acceptable);
     }
     watch(&datagram_poll, datagrams, datagrams_ready);
     puts("ready");

@@ -38,10 +38,11 @@ final class DatagramEchoLoad {
     private var failure: String?
 
     init(endpoint: Endpoint, size: Int, milliseconds: UInt64) throws {
+        // Before the loop, which must be run to its end once it is there.
+        socket = try .datagrams(to: endpoint)
         loop = try Loop()
         self.milliseconds = milliseconds
         self.size = max(5, size)
-        socket = try Socket.dialUDP(endpoint) { _ in }
         poller = try Poller(loop: loop, descriptor: socket.descriptor) { [unowned self] _ in
             receive()
         }
@@ -152,10 +153,10 @@ final class DatagramFloodLoad {
     private var answer: (datagrams: UInt64, bytes: UInt64)?
 
     init(endpoint: Endpoint, size: Int, rate: Int, milliseconds: UInt64) throws {
+        socket = try .datagrams(to: endpoint)
         loop = try Loop()
         self.rate = rate
         self.milliseconds = milliseconds
-        socket = try Socket.dialUDP(endpoint) { _ in }
         datagram = IOBuffer(capacity: max(5, size))
         datagram.append(DatagramKind.discard)
         datagram.append(runNumber)
@@ -236,5 +237,12 @@ final class DatagramFloodLoad {
         poller?.close()
         timer?.close()
         askTimer?.close()
+    }
+}
+
+extension Socket {
+    /// Connected to `endpoint`, from whichever of the machine's addresses leads there.
+    fileprivate static func datagrams(to endpoint: Endpoint) throws(SystemError) -> Socket {
+        try pairedUDP(Endpoint(.anyV4, 0), endpoint, interface: 0) { _ in }
     }
 }

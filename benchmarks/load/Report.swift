@@ -1,7 +1,13 @@
 internal import EventLoop
-internal import Foundation
 internal import Histogram
 internal import Posix
+
+// The whole of Foundation would make a static program three times as large.
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// Latencies of one run, in nanoseconds, at three significant digits.
 struct Latencies {
@@ -41,7 +47,11 @@ struct Latencies {
     }
 
     /// The percentiles of ``figures(over:)``'s curve: one per third of a nine.
-    private static let curve: [Double] = (0...12).map { 100 - 100 * pow(10, -Double($0) / 3) }
+    private static let curve: [Double] = (0...12).map { thirds in
+        100 - (0..<thirds).reduce(100) { rest, _ in rest * thirdOfANine }
+    }
+    /// The cube root of a tenth.
+    private static let thirdOfANine = 0.464_158_883_361_277_9
 }
 
 /// A value in a report.
@@ -81,7 +91,8 @@ func finish(_ body: () throws -> [String: Figure]) -> Never {
 
 /// Prints a line at once, also into a pipe.
 func printLine(_ line: String) {
-    FileHandle.standardOutput.write(Data((line + "\n").utf8))
+    // A reader that went hears nothing.
+    try? Console.output(line + "\n")
 }
 
 /// A load that cannot go on.

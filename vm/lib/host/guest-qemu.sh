@@ -32,10 +32,15 @@ guest_start() {
     printf '%s' "$tunnel" >"$state/tunnel"
     printf '%s' "$agent_address" >"$state/connect"
     printf '%s' "$exec_address" >"$state/exec"
-    (umask 077 && head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' >"$state/token")
+    new_token
     boot "$accel"
     await 120 "the guest" guest_is_up
     pid_of guest >/dev/null || fail "the VM ended: $(cat "$state/qemu.log")"
+}
+
+# What vm/exec must know.
+new_token() {
+    (umask 077 && head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' >"$state/token")
 }
 
 # Or it never will be.
@@ -45,25 +50,30 @@ guest_is_up() {
 }
 
 boot() { # ACCELERATION
-    local accel=(-accel tcg,thread=multi -cpu max) memory=${TWINPORT_VM_MEMORY:-512M} disk=() mode=
+    qemu_command "$1"
+    setsid "${qemu[@]}" </dev/null >"$state/qemu.log" 2>&1 &
+    remember guest $!
+}
+
+# The command line of the VM, in `qemu`. What lies in $state for the guest's init goes along.
+qemu_command() { # ACCELERATION [INITRAMFS]
+    local accel=(-accel tcg,thread=multi -cpu max) memory=${TWINPORT_VM_MEMORY:-512M} disk=() mode= given=() file
     [ "$1" = kvm ] && accel=(-accel kvm -cpu host)
     if [ "$docker" = yes ]; then
         memory=${TWINPORT_VM_MEMORY:-1536M} mode=twinport.disk
         disk=(-drive "file=$images/docker.ext4,if=virtio,format=raw,snapshot=on")
     fi
-    setsid qemu-system-x86_64 -M q35,memory-backend=mem "${accel[@]}" -smp 2 -m "$memory" \
-        -object "memory-backend-memfd,id=mem,size=$memory,share=on" \
-        -nodefaults -nographic -no-reboot \
-        -chardev "socket,id=console,path=$state/console.sock,server=on,wait=off,logfile=$state/console.log" \
-        -serial chardev:console -qmp "unix:$state/monitor,server=on,wait=off" \
-        -kernel "$images/kernel/boot/vmlinuz-$(kernel_version)" -initrd "$images/initramfs" \
-        -append "console=ttyS0 quiet panic=-1 $mode" \
-        -fw_cfg "name=opt/twinport/connect,file=$state/connect" \
-        -fw_cfg "name=opt/twinport/key,file=$state/tunnel.key" \
-        -fw_cfg "name=opt/twinport/exec,file=$state/exec" \
-        -fw_cfg "name=opt/twinport/token,file=$state/token" \
-        "${tunnel_devices[@]}" "${disk[@]}" </dev/null >"$state/qemu.log" 2>&1 &
-    remember guest $!
+    for file in connect tunnel.key exec token; do
+        [ ! -f "$state/$file" ] || given+=(-fw_cfg "name=opt/twinport/${file#tunnel.},file=$state/$file")
+    done
+    qemu=(qemu-system-x86_64 -M q35,memory-backend=mem "${accel[@]}" -smp 2 -m "$memory"
+        -object "memory-backend-memfd,id=mem,size=$memory,share=on"
+        -nodefaults -nographic -no-reboot
+        -chardev "socket,id=console,path=$state/console.sock,server=on,wait=off,logfile=$state/console.log"
+        -serial chardev:console -qmp "unix:$state/monitor,server=on,wait=off"
+        -kernel "$images/kernel/boot/vmlinuz-$(kernel_version)" -initrd "${2:-$images/initramfs}"
+        -append "console=ttyS0 quiet panic=-1 $mode"
+        "${given[@]}" "${tunnel_devices[@]}" "${disk[@]}")
 }
 
 # kvm where a guest really boots with it: a device that opens is not proof. Tried once and remembered.
