@@ -337,6 +337,11 @@ class Guest:
             assert {name: got[0][name] for name in wanted} == wanted, (wanted, got[0])
             return got
 
+    def expect_end(self):
+        """That nobody is there any more, perhaps after that nothing more comes."""
+        if self.expect(SHUTDOWN)[0]["flags"] != 3:
+            self.expect(SHUTDOWN, flags=3)
+
     def connect(self, guest_port, host_port, **other):
         self.send(REQUEST, guest_port, host_port, **other)
         return self.expect(RESPONSE, guest_port=guest_port, host_port=host_port)

@@ -83,6 +83,19 @@ class FakeGuest(unittest.TestCase):
         self.assertEqual(self.exec(b"\3\0\0\0\0")[0], 125)
 
 
+class Guests(unittest.TestCase):
+    """The numbers of guests with names, of which their addresses are made."""
+
+    def test_each_guest_has_a_number_of_its_own(self):
+        with tempfile.TemporaryDirectory() as state:
+            for expected, name in enumerate(("one", "two", "three", "four"), 2):
+                done = subprocess.run(
+                    ["bash", "-c", '. "$0"; use_guest "$1"; mkdir -p "$state"; printf %s "$number" | tee "$state/number"',
+                     HOST / "common.sh", name],
+                    env=os.environ | {"TWINPORT_VM_STATE": state}, capture_output=True, text=True, check=True)
+                self.assertEqual(done.stdout, str(expected), name)
+
+
 @unittest.skipUnless(shutil.which("cc"), "no C compiler")
 class Strangers(unittest.TestCase):
     """The door in the guest, with callers that do not know the token."""

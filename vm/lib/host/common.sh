@@ -37,8 +37,17 @@ use_guest() { # NAME
     if [ -f "$state/number" ]; then
         number=$(cat "$state/number")
     else
-        while cat "$shared"/guests/*/number 2>/dev/null | grep -qx "$number"; do number=$((number + 1)); done
+        while number_is_taken; do number=$((number + 1)); done
     fi
+}
+
+number_is_taken() {
+    local file
+    for file in "$shared"/guests/*/number; do
+        # The file ends without a newline: several of them in one stream would be one number.
+        if [ -f "$file" ] && [ "$(cat "$file")" = "$number" ]; then return 0; fi
+    done
+    return 1
 }
 
 # Runs a command while no other program in vm/ changes what guests share.
