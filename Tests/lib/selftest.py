@@ -14,6 +14,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import events  # noqa: E402
 from swift_source import Source  # noqa: E402
+from benchmark_selftest import HybridSocket, Reports  # noqa: E402,F401
 from vm_selftest import FakeGuest, Strangers, VsockBackend  # noqa: E402,F401
 
 
