@@ -6,23 +6,42 @@ import sys
 import time
 
 from . import machine
-from .machine import Failure, cpu_seconds
+from .machine import Failure
 from .paths import SERVER, WEB
 
 
 class Case:
-    def __init__(self, name, title, unit, measure, lower=False, udp=False, slow=False):
+    """`measure` is called with a path; with the way back of it, if the case `begins_in` the guest."""
+
+    def __init__(self, name, title, unit, measure, lower=False, udp=False, slow=False, web=False, begins_in="desktop"):
         self.name, self.title, self.unit, self.measure = name, title, unit, measure
-        self.lower, self.udp, self.slow = lower, udp, slow
+        self.lower, self.udp, self.slow, self.web = lower, udp, slow, web
+        self.begins_in = begins_in
+
+    def side(self, path):
+        """The path itself or its way back; None where it cannot be measured."""
+        side = path.back if self.begins_in == "guest" else path
+        if side is None or (self.udp and not side.udp) or (self.web and not side.web):
+            return None
+        return side
+
+
+def note_cpu(path, key, before, units, detail):
+    """What has been used since `before` of each part of what forwards, per unit."""
+    spent = {part: value - before[part] for part, value in path.cpu().items()}
+    if units <= 0 or (len(spent) == 1 and not path.programs):
+        return
+    detail.setdefault(key, []).append(sum(spent.values()) / units)
+    if len(spent) > 1:
+        for part, value in spent.items():
+            detail.setdefault(f"{key}_{part}", []).append(value / units)
 
 
 def bulk(direction, streams):
     def measure(path, seconds, detail):
-        before = cpu_seconds(path.pids())
+        before = path.cpu()
         result = path.load("bulk", seconds, streams=streams, direction=direction)
-        gib = result["bytes"] / 2**30
-        if gib > 0 and path.programs:
-            detail.setdefault("cpu_per_gib", []).append((cpu_seconds(path.pids()) - before) / gib)
+        note_cpu(path, "cpu_per_gib", before, result["bytes"] / 2**30, detail)
         detail.setdefault("fairness", []).append(result["fairness"])
         if direction == "both":
             detail.setdefault("weaker_way", []).append(min(result["up_gbps"], result["down_gbps"]))
@@ -31,7 +50,9 @@ def bulk(direction, streams):
 
 
 def echo(path, seconds, detail):
+    before = path.cpu()
     result = path.load("echo", seconds)
+    note_cpu(path, "cpu_per_1000", before, result["count"] / 1_000, detail)
     note_latencies(result, detail)
     return result["p50"]
 
@@ -44,12 +65,12 @@ def note_latencies(result, detail):
 
 def echo_beside_bulk(path, seconds, detail):
     """p99 of an echo while eight connections move bulk."""
-    other = path.lab.start(path.client, [
-        machine.LOAD, "bulk", "--port", str(path.port), "--streams", "8",
-        "--seconds", str(seconds + 0.6)])
+    other = path.start_load("bulk", seconds + 0.6, streams=8)
     try:
         time.sleep(0.3)
         result = path.load("echo", seconds)
+        if other.process.poll():
+            raise Failure(f"no bulk beside it: {other.output.strip()[-300:]}")
         other.process.wait(30)
     finally:
         path.lab.end(other)
@@ -60,7 +81,9 @@ def echo_beside_bulk(path, seconds, detail):
 
 def connect(parallel):
     def measure(path, seconds, detail):
+        before = path.cpu()
         result = path.load("connect", seconds, parallel=parallel)
+        note_cpu(path, "cpu_per_1000", before, result["count"] / 1_000, detail)
         detail.setdefault("p50", []).append(result["p50"])
         detail.setdefault("p99", []).append(result["p99"])
         detail.setdefault("failures", []).append(result["failures"])
@@ -80,7 +103,9 @@ def http(path, seconds, detail):
 
 def datagram_echo(size):
     def measure(path, seconds, detail):
+        before = path.cpu()
         result = path.load("udp-echo", seconds, size=size)
+        note_cpu(path, "cpu_per_1000", before, result["count"] / 1_000, detail)
         detail.setdefault("lost", []).append(result["lost"])
         detail.setdefault("p50", []).append(result["p50"])
         return result["rate"]
@@ -108,7 +133,7 @@ def all_cases():
         Case("echo-busy", "echo p99 beside 8 bulk flows", "ms", echo_beside_bulk, lower=True),
         Case("connect", "connect, echo, close", "1/s", connect(1)),
         Case("connect-16", "the same, 16 at once", "1/s", connect(16), slow=True),
-        Case("http", "wrk on nginx, 1 KiB, 16 conn.", "1/s", http, slow=True),
+        Case("http", "wrk on nginx, 1 KiB, 16 conn.", "1/s", http, slow=True, web=True),
         Case("udp-echo-64", "UDP echo, 64 B", "1/s", datagram_echo(64), udp=True),
         Case("udp-echo-8000", "UDP echo, 8,000 B", "1/s", datagram_echo(8_000), udp=True, slow=True),
         Case("udp-echo-65507", "UDP echo, 65,507 B", "1/s", datagram_echo(65_507), udp=True, slow=True),
@@ -116,6 +141,20 @@ def all_cases():
         Case("udp-flood-1400", "UDP one way, 1,400 B", "1/s delivered", datagram_flood(1_400), udp=True),
         Case("udp-flood-8000", "UDP one way, 8,000 B", "1/s delivered", datagram_flood(8_000), udp=True, slow=True),
         Case("udp-flood-65507", "UDP one way, 65,507 B", "1/s delivered", datagram_flood(65_507), udp=True, slow=True),
+    ]
+
+
+def guest_cases():
+    """What a program of the guest measures, with the server here: through a VM only."""
+    def case(name, title, *rest, **more):
+        return Case(f"guest-{name}", f"from the guest: {title}", *rest, begins_in="guest", **more)
+    return [
+        case("tcp-1", "TCP, 1 stream", "Gbit/s", bulk("up", 1)),
+        case("tcp-1-down", "TCP, 1 stream back", "Gbit/s", bulk("down", 1), slow=True),
+        case("tcp-4", "TCP, 4 streams", "Gbit/s", bulk("up", 4), slow=True),
+        case("echo", "echo round trip, p50", "µs", echo, lower=True),
+        case("connect", "connect, echo, close", "1/s", connect(1)),
+        case("udp-echo-64", "UDP echo, 64 B", "1/s", datagram_echo(64), udp=True),
     ]
 
 

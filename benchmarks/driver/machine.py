@@ -36,7 +36,8 @@ def install(packages):
         return
     say("Installing " + " ".join(missing))
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    # Somebody else may be installing.
+    command = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends", *missing]
     # Installing a server package must not start the server.
     policy = pathlib.Path("/usr/sbin/policy-rc.d")
     ours = not policy.exists()
@@ -60,14 +61,19 @@ def build(directory):
             stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode != 0:
             raise Failure(f"swift build --product {product}:\n{done.stdout}{done.stderr}")
-    for name in ("limit", "limit_udp"):
-        run(["cc", "-O2", "-o", os.path.join(directory, name), str(TOP / f"benchmarks/limit/{name}.c"), "-luv"])
+    for name in ("limit", "limit_udp", "hybrid"):
+        build_c(name, os.path.join(directory, name), ["-luv"])
 
 
-def build_peers(directory, only=None):
+def build_c(name, output, options):
+    run(["cc", "-O2", "-o", output, str(TOP / f"benchmarks/limit/{name}.c"), *options])
+
+
+def build_peers(directory, only=None, through_vm=False):
     """Builds the peers that come as source, or what of `only` can be built, into `directory`. One that does not build
     here is said and left out: it is no part of Twinport."""
-    for name, build_peer in (("nio", build_nio), ("yamux", build_yamux)):
+    peers = {"gvisor": build_gvisor} if through_vm else {"nio": build_nio, "yamux": build_yamux}
+    for name, build_peer in peers.items():
         if only and name not in only:
             continue
         try:
@@ -83,9 +89,19 @@ def build_nio(directory):
 
 
 def build_yamux(directory):
-    install(["golang-go", "golang-github-hashicorp-yamux-dev"])
+    build_go(directory, "yamux/yamux.go", "golang-github-hashicorp-yamux-dev")
+
+
+def build_gvisor(directory):
+    build_go(directory, "gvisor/netstack.go", "golang-gvisor-gvisor-dev")
+
+
+def build_go(directory, source, package):
+    """With Debian's packages of Go sources, and nothing from elsewhere."""
+    install(["golang-go", package])
+    program = pathlib.Path(source).stem
     run(["env", "GO111MODULE=off", "GOPATH=/usr/share/gocode", f"GOCACHE={directory}/go-cache", "go", "build",
-         "-o", os.path.join(directory, "yamux"), str(TOP / "benchmarks/yamux/yamux.go")])
+         "-o", os.path.join(directory, program), str(TOP / "benchmarks" / source)])
 
 
 class Program:
@@ -141,6 +157,7 @@ class Lab:
         self.programs = []
         self.namespaces = []
         self.leftovers = []
+        self.closers = []
         atexit.register(self.close)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: sys.exit(1))
@@ -154,12 +171,12 @@ class Lab:
         run(["ip", "netns", "exec", full, "sysctl", "-qw", "net.ipv4.ip_local_port_range=35000 65535"])
         return full
 
-    def join(self, one, other, subnet):
+    def join(self, one, other, subnet, cable="cable"):
         """Joins two namespaces by a cable; returns their addresses."""
-        run(["ip", "-n", one, "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", other])
+        run(["ip", "-n", one, "link", "add", cable, "type", "veth", "peer", "name", cable, "netns", other])
         for index, name in enumerate((one, other), 1):
-            run(["ip", "-n", name, "addr", "add", f"{subnet}.{index}/24", "dev", "cable"])
-            run(["ip", "-n", name, "link", "set", "cable", "up"])
+            run(["ip", "-n", name, "addr", "add", f"{subnet}.{index}/24", "dev", cable])
+            run(["ip", "-n", name, "link", "set", cable, "up"])
         return f"{subnet}.1", f"{subnet}.2"
 
     def path(self, name):
@@ -196,6 +213,9 @@ class Lab:
         for program in reversed(self.programs):
             program.end()
         self.programs = []
+        for closer in reversed(self.closers):
+            closer()
+        self.closers = []
         for name in reversed(self.namespaces):
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
         self.namespaces = []
@@ -236,6 +256,16 @@ def cpu_seconds(pids):
                 continue
             total += sum(map(int, fields[11:15]))
     return total / TICK
+
+
+def thread_seconds(pid):
+    """CPU time of each thread of a process so far, with its name."""
+    found = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/stat") as file:
+            name, fields = file.read().split("(", 1)[1].rsplit(")", 1)
+        found.append((name, sum(map(int, fields.split()[11:13])) / TICK))
+    return found
 
 
 def resident_bytes(pid):

@@ -4,14 +4,16 @@ import pathlib
 import subprocess
 
 from . import machine
-from .machine import BUILD, Failure, LOAD, run, wait
+from .machine import BUILD, Failure, LOAD, cpu_seconds, run, wait
 
 SERVER = 5201
 WEB = 8080
 
 
 class Path:
-    """From `port` in `client` to a server in `server_place`."""
+    """From `port` in `client` to a server in `server_place`; `back`, if there is one, leads the other way."""
+
+    back = None
 
     def __init__(self, lab, name, title, hops, client, server_place, port=SERVER, web=WEB,
                  programs=(), udp=False):
@@ -22,14 +24,22 @@ class Path:
         self.programs = list(programs)
         self.udp = udp
 
-    def pids(self):
-        return [program.pid for program in self.programs]
+    def cpu(self):
+        """CPU time of what forwards so far, by part."""
+        return {"programs": cpu_seconds(program.pid for program in self.programs)}
 
     def load(self, command, seconds, **options):
-        arguments = [command, "--port", self.port, "--seconds", seconds]
+        return self.lab.load(self.client, self.arguments(command, seconds, options), seconds)
+
+    def start_load(self, command, seconds, **options):
+        """The same, beside something else; the caller ends it."""
+        return self.lab.start(self.client, [LOAD, *map(str, self.arguments(command, seconds, options))])
+
+    def arguments(self, command, seconds, options):
+        words = [command, "--port", self.port, "--seconds", seconds]
         for key, value in options.items():
-            arguments += [f"--{key}", value]
-        return self.lab.load(self.client, arguments, seconds)
+            words += [f"--{key}", value]
+        return words
 
 
 def web_server(lab, namespace):
@@ -40,12 +50,16 @@ def web_server(lab, namespace):
         page.write("x" * 1024)
     os.chmod(lab.directory, 0o755)
     with open(f"{root}/nginx.conf", "w") as file:
-        file.write(f"""
-            daemon off; worker_processes 1; pid {root}/pid; error_log {root}/error.log;
-            user root; events {{ worker_connections 1024; }}
-            http {{ access_log off; keepalive_requests 1000000; server {{
-                listen 127.0.0.1:{WEB}; root {root}/html; }} }}""")
+        file.write(web_settings(root, "127.0.0.1"))
     return lab.start(namespace, ["nginx", "-c", f"{root}/nginx.conf", "-e", f"{root}/error.log"])
+
+
+def web_settings(root, address):
+    return f"""
+        daemon off; worker_processes 1; pid {root}/pid; error_log {root}/error.log;
+        user root; events {{ worker_connections 1024; }}
+        http {{ access_log off; keepalive_requests 1000000; server {{
+            listen {address}:{WEB}; root {root}/html; }} }}"""
 
 
 def servers(lab, namespace):
@@ -91,7 +105,7 @@ def reachable(namespace, port):
 
 def wait_until_open(path):
     """Until both servers answer over TCP, and UDP is there where it is carried."""
-    for port in (path.port, path.web):
+    for port in filter(None, (path.port, path.web)):
         wait(lambda port=port: reachable(path.client, port), f"{path.name}: port {port}", 15)
     if path.udp:
         def answers():
@@ -239,12 +253,17 @@ def start_all(lab, only=None, against=None):
             name = f"other{index}{kind}"
             makers[name] = lambda name=name, folder=folder, tunnel=tunnel: twinport(
                 lab, name, f"{folder}, {tunnel}", tunnel, folder)
-    found = [there]
+    return [there, *made(makers, only)]
+
+
+def made(makers, only):
+    """What can be made of `only`, or of all; says what cannot."""
+    found = []
     for name, make in makers.items():
         if only and name not in only:
             continue
         try:
             found.append(make())
-        except Failure as failure:
-            machine.say(f"left out: {failure}")
+        except (Failure, subprocess.TimeoutExpired) as failure:
+            machine.say(f"left out: {name}: {failure}")
     return found

@@ -9,7 +9,7 @@ INK = "#7d8590"
 COLOURS = {
     "direct": "#8c959f", "limit": "#6e7781", "twinport": "#2f81f7", "twinport-tcp": "#79b8ff",
     "pasta": "#d29922", "socat": "#bf8700", "socat2": "#9e6a03", "ssh": "#a371f7", "nio": "#db6d28",
-    "yamux": "#57ab5a",
+    "yamux": "#57ab5a", "guest": "#8c959f", "hostfwd": "#d29922", "passt": "#db6d28", "gvisor": "#57ab5a",
 }
 
 plt.rcParams.update({

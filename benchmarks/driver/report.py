@@ -22,6 +22,11 @@ def number(value):
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def cell_number(value):
+    """As `number`, for what may be very small."""
+    return number(value) if value >= 0.1 else f"{value:.3f}"
+
+
 def cell(result, case, path):
     values = result["cases"][case]["values"].get(path)
     if not values:
@@ -43,9 +48,14 @@ def table(result, names):
 HEADLINE = ["tcp-1", "tcp-4", "echo", "echo-busy", "connect", "udp-echo-64"]
 
 
+def headline_cases(result):
+    from . import vm_report
+    return vm_report.HEADLINE if result.get("through") == "vm" else HEADLINE
+
+
 def headline(result):
     """The README's table: one row per path, medians only."""
-    cases = [case for case in HEADLINE if case in result["cases"]]
+    cases = [case for case in headline_cases(result) if case in result["cases"]]
     lines = ["| | " + " | ".join(f"{result['cases'][case]['title']}, {result['cases'][case]['unit']}" for case in cases)
              + " |", "|---|" + "--:|" * len(cases)]
     for name, path in result["paths"].items():
@@ -102,7 +112,8 @@ TARGETS = [
 
 def targets(result):
     """Each target, what was measured, what the C limit has in its place, and whether it was met."""
-    rows = []
+    from . import vm_report
+    rows, through_vm = [], result.get("through") == "vm"
 
     def add(what, wanted, sign, value, limit=None, unit="×"):
         if value is not None:
@@ -110,12 +121,15 @@ def targets(result):
                          f"{limit:.2f} {unit}" if limit is not None else "–",
                          "yes" if (value >= wanted if sign == "≥" else value <= wanted) else "no"))
 
-    for case, ours, other, wanted, sign in TARGETS:
+    for case, ours, other, wanted, sign in vm_report.TARGETS if through_vm else TARGETS:
         if case in result["cases"]:
             add(f"{result['cases'][case]['title']}: {result['paths'].get(ours, {}).get('title', ours)} / "
                 f"{result['paths'].get(other, {}).get('title', other)}", wanted, sign,
                 ratio(result, case, ours, other),
                 ratio(result, case, "limit", other) if ours == "twinport" else None)
+    if through_vm:
+        vm_report.add_every_case(result, add)
+        return rows
     busy = result["cases"].get("echo-busy", {}).get("values", {})
     add("echo p99 beside 8 bulk flows", 5, "≤", median(busy.get("twinport", [])),
         median(busy.get("limit", [])), "ms")
@@ -140,19 +154,26 @@ def targets(result):
     return rows
 
 
+def cpu_line(result, names):
+    return ["## CPU", "Seconds of CPU that the forwarding programs take per GiB, 1 stream: " + "; ".join(
+        f"{result['paths'][name]['title']} {median(values):.2f}" for name in names
+        if (values := detail(result, "tcp-1", name, "cpu_per_gib"))) + "."]
+
+
 def markdown(result, names):
+    from . import vm_report
     machine = result["machine"]
+    guest = machine.get("vm")
+    through = f"Through a VM ({guest['accelerator']}, {guest['qemu']}, Linux {guest['kernel']}, {guest['processors']} " \
+        "processors): the servers are in the guest, or the clients where a case says so. " if guest else ""
     parts = [
-        f"# Results of {result['date']}",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_mib'] // 1024} GiB, Linux "
+        f"# Results of {result['date']}" + (", through a VM" if guest else ""),
+        f"{through}{machine['processor']}, {machine['cores']} cores, {machine['memory_mib'] // 1024} GiB, Linux "
         f"{machine['kernel']}; {machine['swift']}; commit `{machine['commit']}`; `{result['command']}`: "
         f"{result['rounds']} rounds of {result['seconds']:g} s, paths alternating. Medians ± half the range. Others used "
         f"{machine.get('busy_before', 0):.0%} of the processors before the start.",
         table(result, names),
-        "## CPU",
-        "Seconds of CPU that the forwarding programs take per GiB, 1 stream: " + "; ".join(
-            f"{result['paths'][name]['title']} {median(values):.2f}" for name in names
-            if (values := detail(result, "tcp-1", name, "cpu_per_gib"))) + ".",
+        *(vm_report.sections(result, names) if guest else cpu_line(result, names)),
     ]
     memory = result.get("idle_memory")
     if memory:
