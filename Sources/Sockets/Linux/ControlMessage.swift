@@ -26,7 +26,8 @@ enum ControlMessage {
     ) -> Int32? {
         var item = unsafe ckernel_cmsg_first(message)
         while let current = unsafe item {
-            if unsafe current.pointee.cmsg_level == level, unsafe current.pointee.cmsg_type == type {
+            if unsafe current.pointee.cmsg_level == level, unsafe current.pointee.cmsg_type == type
+            {
                 return unsafe UnsafeRawPointer(ckernel_cmsg_data(current))
                     .loadUnaligned(as: Int32.self)
             }
