@@ -153,6 +153,8 @@ struct ListenerTracker {
         _ row: SocketRow, _ traits: SocketTraits, _ reach: Reach, at key: ListenerKey,
         in seen: inout [ListenerKey: Sighting]
     ) {
+        var traits = traits
+        traits.isPage = row.isPage
         let sighting = Sighting(
             uid: row.uid, inodes: [row.inode], isLoopbackOnly: reach == .loopback, traits: traits,
             isMirror: row.isMirror)

@@ -27,6 +27,8 @@ struct SocketRow: Hashable {
     var isForeign = false
     /// Whether it has the mark of a Twinport's mirror; nil when the table does not tell.
     var isMirror: Bool?
+    /// Whether it has the mark of a page, beside that.
+    var isPage = false
 
     /// Which listener it is one of.
     var key: ListenerKey {

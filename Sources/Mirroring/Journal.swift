@@ -124,6 +124,7 @@ extension PortSnapshot {
         uid = entry.owner.uid
         published = entry.owner.published
         rule = entry.rule?.place
+        if !published.isEmpty { noteFailures(entry.traffic) }
     }
 
     /// A listener of this machine, and what the peer said of its mirror.
@@ -146,5 +147,13 @@ extension PortSnapshot {
         uid = listener.uid
         published = listener.published?.rule ?? ""
         rule = offer.rule
+        if !published.isEmpty { noteFailures(offer.traffic) }
+    }
+
+    /// Says that nobody answers behind a mirror that is there. A socket that listens is gone then; where a rule, or a
+    /// forward, leads to another machine's, nothing but the connections tells.
+    mutating func noteFailures(_ traffic: Traffic) {
+        guard state == .active, reason == .none, traffic.failures > 0 else { return }
+        reason = .targetFails(traffic.failures)
     }
 }

@@ -226,7 +226,7 @@ extension Diagnosis {
         let all = facts.ports.filter { $0.forward != nil }
         let refused = all.filter { [.denied, .limit, .unsupported].contains($0.state) }
         if let first = refused.first {
-            return Finding("forwards", .problem, list(refused), fix: question(about: first, facts))
+            return Finding("forwards", .problem, list(refused), fix: fix(first, facts))
         }
         let waiting = all.filter { $0.state == .unavailable }
         guard let first = waiting.first else {
@@ -234,7 +234,12 @@ extension Diagnosis {
         }
         return Finding(
             "forwards", .note, "waiting for their services: \(list(waiting))",
-            fix: question(about: first, facts))
+            fix: fix(first, facts))
+    }
+
+    /// What to do about a forward, or what to ask about it.
+    private static func fix(_ forward: PortSnapshot, _ facts: DoctorFacts) -> String {
+        ForwardAdvice(forward).fix ?? question(about: forward, facts)
     }
 
     /// What to ask about a row.
@@ -281,7 +286,7 @@ extension Diagnosis {
     /// Whether a list or a direction's switch leaves it out; the switch of all is told on a line of its own.
     private static func isLeftOut(_ port: PortSnapshot) -> Bool {
         switch port.state {
-        case .ignored: port.reason != .foreignMirror
+        case .ignored: ![.foreignMirror, .ownPage].contains(port.reason)
         case .disabled: !port.reason.text.hasPrefix("hostNetworking")
         default: false
         }

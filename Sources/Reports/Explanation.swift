@@ -184,10 +184,16 @@ package enum Explanation {
 
     private static func active(_ row: PortSnapshot, _ there: String) -> ExplanationBlock {
         let flows = row.flows == 1 ? "1 flow is" : "\(row.flows) flows are"
-        return ExplanationBlock(
+        var block = ExplanationBlock(
             "is mirrored at \(mirrors(row)) of \(there); \(flows) open.",
             why: [.none, .clientsAreLoopback].contains(row.reason) ? "" : "\(row.reason.text).",
             also: [holds(there)])
+        if case .targetFails = row.reason {
+            block.fix =
+                "see whether something serves the rule's target (docker ps, podman ps, kubectl get endpoints); the "
+                + "count ends with the next connection that is answered."
+        }
+        return block
     }
 
     private static func pending(_ row: PortSnapshot, _ there: String) -> ExplanationBlock {

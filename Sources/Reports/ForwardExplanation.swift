@@ -33,7 +33,9 @@ enum ForwardExplanation {
     private static func ends(_ row: PortSnapshot) -> (service: String, socket: String) {
         func end(_ text: String, _ role: Role) -> String {
             let place = role == .guest ? "in the guest" : "on the host"
-            return text.hasPrefix("(") ? "an end \(place)" : "\(text) \(place)"
+            // What the other machine keeps to itself has the forward's number for a name.
+            guard text.hasPrefix("(") else { return "\(text) \(place)" }
+            return "its end \(place), which \"twinport ports\" names there"
         }
         let role = row.direction.listenerRole
         return (end(row.forward?.service ?? "", role), end(row.forward?.socket ?? "", role.peer))
@@ -43,32 +45,23 @@ enum ForwardExplanation {
         _ row: PortSnapshot, _ service: String, _ socket: String
     ) -> ExplanationBlock {
         let why = row.reason == .none ? "" : "\(row.reason.text)."
+        return ExplanationBlock(
+            sentence(row, socket),
+            why: why.isEmpty && row.state == .unavailable ? "the service is not there." : why,
+            fix: ForwardAdvice(row).fix ?? "")
+    }
+
+    private static func sentence(_ row: PortSnapshot, _ socket: String) -> String {
         let flows = row.flows == 1 ? "1 flow is" : "\(row.flows) flows are"
-        switch row.state {
-        case .active: return ExplanationBlock("it works; \(flows) open.", why: why)
-        case .pending: return ExplanationBlock("not yet.", why: why)
-        case .unavailable:
-            return ExplanationBlock(
-                "it waits, and nothing is at \(socket) meanwhile.",
-                why: why.isEmpty ? "the service is not there." : why,
-                fix:
-                    "start the service, or mend its place in the settings; the socket appears within a "
-                    + "second.")
-        case .conflict:
-            return ExplanationBlock(
-                "the socket cannot be made.", why: why,
-                fix:
-                    "free the place (end what listens there, delete a file that lies there), or name "
-                    + "another one in the settings; it is tried again every two seconds.")
-        case .denied:
-            return ExplanationBlock(
-                "it is not permitted.", why: why,
-                fix:
-                    "what is missing stands there: a folder that only its users can change, a right "
-                    + "(ports below 1024, another user's uid), or the agent's --forwards; see "
-                    + "twinport-settings(5), FORWARDS.")
-        case .disabled: return ExplanationBlock("it is switched off.", why: why)
-        default: return ExplanationBlock("it does not work.", why: why)
+        return switch row.state {
+        case .active where row.reason != .none: "the socket is there; \(flows) open."
+        case .active: "it works; \(flows) open."
+        case .pending: "not yet."
+        case .unavailable: "it waits, and nothing is at \(socket) meanwhile."
+        case .conflict: "the socket cannot be made."
+        case .denied: "it is not permitted."
+        case .disabled: "it is switched off."
+        default: "it does not work."
         }
     }
 }

@@ -8,12 +8,7 @@ enum LeftOut {
         let section = row.direction.settingsKey
         let rule = admitting(row)
         switch row.reason {
-        case .foreignMirror:
-            return ExplanationBlock(
-                "is left out.",
-                why:
-                    "it is a mirror of another Twinport, and mirrors are not mirrored onward; or it is the page "
-                    + "of \"twinport page\", which is for this machine alone.")
+        case .foreignMirror, .ownPage: return twinports(row.reason)
         case .rule(let ports): return listed(ports, row, lines)
         case .ruleNumber(let number, let direction):
             let name = row.rule?.text ?? "rule \(number)"
@@ -39,6 +34,15 @@ enum LeftOut {
                 fix: "\"twinport explain\" on the host says more.")
         default: return ExplanationBlock("is left out.", why: "\(row.reason.text).")
         }
+    }
+
+    /// One that is Twinport's own.
+    private static func twinports(_ reason: Reason) -> ExplanationBlock {
+        ExplanationBlock(
+            "is left out.",
+            why: reason == .ownPage
+                ? "it is the page that \"twinport page\" serves, which is for this machine alone."
+                : "it is a mirror of another Twinport, and mirrors are not mirrored onward.")
     }
 
     /// One that `scope` leaves out.

@@ -82,7 +82,9 @@ extension Shape {
             .object(["number": .integer, "line": .integer, "takesNextPort": .boolean])),
         "guestName": .nullable(.string),
         "forward": .nullable(
-            .object(["number": .integer, "line": .integer, "socket": .string])),
+            .object([
+                "number": .integer, "line": .integer, "socket": .string, "code": .nullable(.string),
+            ])),
         "published": .nullable(.string),
     ])
 
@@ -179,9 +181,9 @@ extension Shape {
             "kind": .words(["settings"]), "number": .integer, "time": .integer,
             "guestName": guestName,
             "enabled": .boolean, "tunnel": .string, "error": .nullable(.string),
+            "errorOf": .nullable(.string),
         ]),
         .object([
-            "errorOf": .nullable(.string),
             "kind": .words(["gap"]), "number": .integer, "time": .integer, "guestName": guestName,
             "lost": .nullable(.integer), "restarted": .boolean,
         ]),

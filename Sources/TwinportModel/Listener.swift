@@ -50,6 +50,8 @@ public struct SocketTraits: Hashable, Sendable {
     public var obstacle: Reason?
     /// UDP: whether it lets others bind its address, too (SO_REUSEADDR), as programs that use multicast do.
     public var sharesPort: Bool
+    /// Whether it serves the page of `twinport page`: it has a mirror's mark, and one more.
+    public var isPage = false
 
     /// Describes a socket.
     public init(obstacle: Reason? = nil, sharesPort: Bool = false) {
@@ -114,7 +116,9 @@ public struct Publication: Hashable, Sendable {
 extension Listener {
     /// Who holds its address, in words; empty when that cannot be seen.
     package var holder: String {
-        isMirror ? Reason.anotherTwinport(owner?.twinport ?? "") : owner?.text ?? ""
+        let owner = owner
+        if traits.isPage { return "the page of \(owner?.text ?? "twinport page")" }
+        return isMirror ? Reason.anotherTwinport(owner?.twinport ?? "") : owner?.text ?? ""
     }
 }
 

@@ -85,6 +85,12 @@ public enum Reason: Hashable, Sendable {
     case clientsAreLoopback
     /// The mirror's machine keeps to itself why there is none.
     case untold
+    /// It is the page of `twinport page`, which is for its machine alone.
+    case ownPage
+    /// The mirror is there, and nobody answers where its connections lead: so many failed since the last that did not.
+    case targetFails(Int)
+    /// An end of a forward is not there.
+    case forward(ForwardTrouble)
     /// Words that have no case: an error of the system, or a peer of another version.
     case other(String)
 }
@@ -110,6 +116,8 @@ extension Reason {
         (.foreignMirror, "a mirror of another Twinport"),
         (.clientsAreLoopback, "its server sees clients of other machines as loopback"),
         (.untold, "the other machine does not say why"),
+        (.ownPage, "the page of twinport page, for this machine alone"),
+        (.targetFails(1), "nobody answers at its target: the last connection failed"),
     ]
 
     /// The words, empty for ``none``.
@@ -149,12 +157,15 @@ extension Reason {
             "kept free for \(seconds) s: \(owner) left \(endpoint)"
         case .keptFor(let seconds, let owner, let endpoint):
             "kept free for \(seconds) s: \(owner) wants \(endpoint)"
+        case .targetFails(let count) where count > 1:
+            "nobody answers at its target: the last \(count) connections failed"
+        case .forward(let trouble): trouble.text
         case .switchedOff(let words), .other(let words): words
         case .none, .notNamed, .ownService, .notInContainer, .unknownOwner,
             .ownerNotKnownYet, .interfaceAddress,
             .multicastAddress, .portZero,
             .kernelSocket, .otherNamespace, .notListening, .peerIsFull, .tunnelDown, .loop,
-            .foreignMirror, .clientsAreLoopback, .untold:
+            .foreignMirror, .clientsAreLoopback, .untold, .ownPage, .targetFails:
             Self.fixed.first { $0.reason == self }?.text ?? ""
         }
     }
@@ -199,10 +210,12 @@ extension Reason {
     /// Cheap for words that can be none of ours: a peer decides how often this runs, and over what.
     public init(text: String) {
         guard text.utf8.count <= 128, text.utf8.allSatisfy({ $0 < 128 }) else {
-            self = .other(text)
+            self = ForwardTrouble(text).map { .forward($0) } ?? .other(text)
             return
         }
-        self = Self.fixed.first { $0.text == text }?.reason ?? Self.parsed(text) ?? .other(text)
+        self =
+            Self.fixed.first { $0.text == text }?.reason ?? Self.parsed(text)
+            ?? ForwardTrouble(text).map { .forward($0) } ?? .other(text)
     }
 
     /// A candidate counts only if it is written as the text was: nothing is lost by reading it.
@@ -231,9 +244,7 @@ extension Reason {
         if words.count > 1, first == "port" {
             found.append(Port(words[1]).map { .needsPrivilege($0) })
         }
-        if words.count > 2, let count = Int(words[2]) {
-            found += [.tooManyListeners(count), .tooManyOnPort(count)]
-        }
+        if first == "more" { found += counted(words) }
         if words.count > 5, first == "all", words[2].hasSuffix(",") {
             let owner = last == "holds" ? words[4..<(words.count - 1)].joined(separator: " ") : ""
             found.append(Endpoint(words[2].dropLast()).map { .allBut($0, owner: owner) })
@@ -242,6 +253,7 @@ extension Reason {
             let owner = words.dropFirst(4).joined(separator: " ")
             found.append(Endpoint(words[2]).map { .otherFamily(owner: owner, $0) })
         }
+        if first == "nobody" { found += counted(words) }
         if first == "kept" || first == "the" { found += timed(words) }
         if text.hasSuffix(".enabled is false") { found.append(.switchedOff(String(text))) }
         return found.compactMap { $0 }
@@ -258,6 +270,16 @@ extension Reason {
             .twinportHolds("", endpoint), .twinportHolds(String(twinport), endpoint),
             guest(ofMirror: owner).map { .guestHolds($0, endpoint) },
             .heldBy(owner: owner, endpoint),
+        ]
+    }
+
+    /// The reasons with a number of listeners, or of connections.
+    private static func counted(_ words: [Substring]) -> [Reason?] {
+        let count = words.count > 2 ? Int(words[2]) : nil
+        let failed = words.count > 7 ? Int(words[7]) : nil
+        return [
+            count.map { .tooManyListeners($0) }, count.map { .tooManyOnPort($0) },
+            failed.map { .targetFails($0) },
         ]
     }
 

@@ -24,7 +24,8 @@ extension PortSnapshot: Codable {
         try json.encode(uid, forKey: .uid)
         try json.encode(rule, forKey: .rule)
         try json.encode(orNull(guest), forKey: .guestName)
-        try json.encode(forward.map(ForwardJSON.init), forKey: .forward)
+        try json.encode(
+            forward.map { ForwardJSON($0, code: reason.forwardCode) }, forKey: .forward)
         try json.encode(orNull(published), forKey: .published)
     }
 
@@ -63,11 +64,25 @@ private struct ForwardJSON: Codable {
     let number: Int
     let line: Int
     let socket: String
+    /// A word for the reason. It follows from the reason's words, and is not read.
+    let code: String?
 
-    init(_ view: ForwardView) {
+    init(_ view: ForwardView, code: String?) {
+        self.code = code
         number = view.place.number
         line = view.place.line
         socket = view.socket
+    }
+
+    private enum Key: String, CodingKey { case number, line, socket, code }
+
+    /// Writes all keys.
+    func encode(to encoder: any Encoder) throws {
+        var json = encoder.container(keyedBy: Key.self)
+        try json.encode(number, forKey: .number)
+        try json.encode(line, forKey: .line)
+        try json.encode(socket, forKey: .socket)
+        try json.encode(code, forKey: .code)
     }
 }
 

@@ -107,6 +107,7 @@ extension EndToEnd {
                 // The guest is not told where the desktop's end is.
                 let told = try lab.agentSays(["ports", "--json"]).output
                 #expect(told.contains(there) && !told.contains(here), "\(told)")
+                #expect(told.contains("(forward 1 on the host)"), "\(told)")
                 // Killed or not, the agent leaves no socket; its next run makes one.
                 lab.agent.signal(SIGKILL)
                 try lab.wait("the socket to be removed") { owner(there) == nil }
@@ -170,7 +171,8 @@ extension EndToEnd {
                 try set(lab, [forward])
                 try wait(lab, "unavailable", "\(there) does not exist")
                 #expect(owner(here) == nil)
-                #expect(try lab.explain(here).contains("start the service"))
+                #expect(try lab.explain(here).contains("start the service that makes \(there)"))
+                #expect(try row(lab)?.forward?.code == "missing")
                 let server = try lab.start(
                     .guest, sh: "exec socat -t 20 UNIX-LISTEN:\(there),fork EXEC:cat")
                 try wait(lab, "active")
@@ -195,7 +197,8 @@ extension EndToEnd {
                     .host, sh: "exec socat UNIX-LISTEN:\(here),fork EXEC:cat")
                 _ = try lab.start(.guest, sh: "exec socat -t 20 UNIX-LISTEN:\(there),fork EXEC:cat")
                 try wait(lab, "conflict", "a program listens there")
-                #expect(try lab.explain(here).contains("free the place"))
+                #expect(try lab.explain(here).contains("end the program that listens at \(here)"))
+                #expect(try row(lab)?.forward?.code == "in-use")
                 holder.signal(SIGKILL)
                 try wait(lab, "active")
                 #expect(try lab.sh(.host, echo).output == "hello\n")
@@ -368,9 +371,6 @@ extension EndToEnd {
                 #expect(
                     try lab.agentSays(["explain", "unix:///run/none.sock"]).output.contains(
                         "--forwards"))
-                // A forward's socket is not offered as a listener of its own.
-                #expect(try !lab.ports().contains { $0.port == 9401 && $0.forward == nil })
-            }
                 for (place, words) in [
                     ("tcp/127.0.0.1", "it has no port"), ("tcp/localhost:80", "is no address"),
                 ] {
@@ -378,6 +378,9 @@ extension EndToEnd {
                         .guest, "\(Lab.agentPath) --connect unix:///x --forwards \(place)")
                     #expect(wrong.code == 2 && wrong.output.contains(words), "\(wrong)")
                 }
+                // A forward's socket is not offered as a listener of its own.
+                #expect(try !lab.ports().contains { $0.port == 9401 && $0.forward == nil })
+            }
         }
     }
 }

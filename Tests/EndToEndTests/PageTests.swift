@@ -85,6 +85,7 @@ extension EndToEnd {
                 #expect(!other.contains("HTTP/1.1"), "\(other)")
                 let row = try lab.wait("127.0.0.1:\(port)", state: "ignored")
                 #expect(row.direction == "host-to-guest")
+                #expect(row.reason == "the page of twinport page, for this machine alone")
                 let taken = try lab.twinport(
                     ["page", "--port", "9002", "--control", lab.controlPath])
                 #expect(taken.code == 1 && taken.output.contains("--port"), "\(taken)")

@@ -67,7 +67,7 @@ extension EndToEnd {
 
         @Test func `DNAT on the way out, over TCP and UDP, comes and goes with its rule`() throws {
             try with { lab, inner in
-                try inner.listen("tcp", 80)
+                let server = try inner.listen("tcp", 80)
                 try inner.listen("udp", 53)
                 let rule = { (command: String, kind: String, port: Int, to: Int) in
                     "iptables -t nat -\(command) OUTPUT -p \(kind) -m addrtype --dst-type LOCAL "
@@ -91,6 +91,20 @@ extension EndToEnd {
                 #expect(
                     try lab.agentSays(["status"]).output.contains(
                         "Rules:           published ports are read from nftables\n"))
+                // Nobody is at the target any more, and is again.
+                #expect(try lab.port("127.0.0.1:8090")?.reason == nil)
+                server.stop()
+                for _ in 0..<3 { #expect(!lab.echoes(.host, 8_090)) }
+                let silent = "nobody answers at its target: the last 3 connections failed"
+                try lab.wait("it to be told") { try lab.port("127.0.0.1:8090")?.reason == silent }
+                #expect(try lab.explain("8090").contains("Why: \(silent)."))
+                let inGuest = try lab.agentSays(["explain", "8090"]).output
+                #expect(inGuest.contains(silent), "\(inGuest)")
+                try inner.listen("tcp", 80)
+                #expect(lab.echoes(.host, 8_090))
+                try lab.wait("it to be forgotten") {
+                    try lab.port("127.0.0.1:8090")?.reason == nil
+                }
                 try run(lab, rule("D", "tcp", 8_090, 80))
                 try lab.waitUntilGone("127.0.0.1:8090")
                 #expect(try lab.sh(.host, "nc -z -w 1 127.0.0.1 8090").code != 0)

@@ -17,6 +17,7 @@ struct ForwardReport: Decodable, Equatable {
     var number: Int
     var line: Int
     var socket: String
+    var code: String?
 }
 
 /// One row of `GET /v1/ports`.

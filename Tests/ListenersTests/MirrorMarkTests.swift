@@ -5,6 +5,30 @@ import TwinportModel
 @testable import Listeners
 
 @Suite struct MirrorMarkTests {
+    @Test(.enabled(if: SockDiag() != nil, "needs sock_diag"))
+    func `a page is told from a mirror`() throws {
+        let page = try Socket.boundTCP(to: Endpoint(.loopbackV4, 0), isV6Only: true)
+        page.markAsPage()
+        try page.listenForConnections()
+        let mirror = try Socket.boundTCP(to: Endpoint(.loopbackV4, 0), isV6Only: true)
+        mirror.markAsMirror()
+        try mirror.listenForConnections()
+        let scanner = Scanner()
+        let rows = try scanner.scan(at: Instant(milliseconds: 1))
+        func row(_ inode: UInt64) -> SocketRow? { rows.first { $0.inode == inode } }
+        #expect(row(try page.inode()).map { $0.isMirror == true && $0.isPage } == true)
+        #expect(row(try mirror.inode()).map { $0.isMirror == true && !$0.isPage } == true)
+        var tracker = ListenerTracker()
+        let context = ListenerTracker.Context(
+            own: [], now: Instant(milliseconds: 1), ephemeralPorts: 32_768...60_999,
+            ephemeralAfter: nil)
+        _ = tracker.update(tracker.sightings(rows, context))
+        let endpoint = try page.localEndpoint()
+        let known = tracker.known.values.first { $0.key.endpoint == endpoint }
+        #expect(known?.isMirror == true && known?.traits.isPage == true)
+        _ = (page.descriptor, mirror.descriptor)
+    }
+
     /// The kernel shows the mark of this process's sockets as it would that of another's.
     @Test(.enabled(if: SockDiag() != nil, "needs sock_diag"))
     func `a mirror's mark is seen from outside, and nobody else has it`() throws {

@@ -18,9 +18,9 @@ import Wire
     @Test func `a side listens while the other one says that the service is there`() {
         let entry = entry(.host)
         #expect(live.listens(for: entry) == nil)
-        entry.peer = .absent("it is gone")
+        entry.peer = .absent(.missing("/g"))
         #expect(live.listens(for: entry) == false)
-        #expect(live.outcome(of: entry) == .absent("it is gone"))
+        #expect(live.outcome(of: entry) == .absent(.missing("/g")))
         entry.peer = .active
         #expect(live.listens(for: entry) == true)
         entry.find(.init(state: .conflict, reason: .other("taken")))
@@ -34,7 +34,7 @@ import Wire
     @Test func `a side with the service never listens, and shows what the other one says`() {
         let entry = entry(.guest)
         #expect(live.listens(for: entry) == false)
-        entry.find(.absent("/h does not exist"))
+        entry.find(.absent(.missing("/h")))
         entry.peer = .active
         #expect(live.outcome(of: entry).state == .unavailable)
         entry.find(.active)
@@ -50,10 +50,27 @@ import Wire
         #expect(message.place == .unix("/g") && message.guestListens)
         let guests = ForwardEntry(message)
         #expect(guests.part.listens && guests.direction == .hostToGuest)
-        #expect(guests.view.socket == "unix:///g" && guests.view.service == "(the host's)")
+        #expect(
+            guests.view.socket == "unix:///g" && guests.view.service == "(forward 1 on the host)")
         #expect(ForwardMessage(guests, ListenerID(forward: 1)) == nil)
         let row = PortSnapshot(guests, .active)
         #expect(row.kind == .unix && row.mirrorText == "unix:///g")
+        // Connections that nobody answered are told while the socket is there, and no longer than until one is.
+        for code in [ResetCode.limit, .disabled, .refused, .timedOut] {
+            info(guests).listenerFailed(code)
+        }
+        #expect(PortSnapshot(guests, .active).reason == .targetFails(2))
+        #expect(PortSnapshot(guests, .absent(.silent("/x"))).reason == .forward(.silent("/x")))
+        let good = info(guests)
+        good.listenerAnswered()
+        good.listenerFailed(.refused)
+        #expect(PortSnapshot(guests, .active).reason == .none)
+    }
+
+    private func info(_ entry: ForwardEntry) -> FlowInfo {
+        FlowInfo(
+            id: 1, transport: .tcp, direction: entry.direction, listener: .nowhere,
+            mirror: .nowhere, client: .nowhere, now: 0, traffic: entry.traffic)
     }
 
     @Test func `a file that refuses is believed to be dead for longer each time`() {

@@ -225,6 +225,35 @@ private var up: StatusReport {
         #expect(!off.contains("good"))
     }
 
+    @Test func `settings that are in force but for a tunnel are not said to change nothing`() {
+        var partly = up
+        (partly.settingsError, partly.settingsErrorOf) = ("/run/x: in use", "tunnel")
+        let said = text([port(.active)], partly)
+        #expect(
+            said.contains("in force, except for a tunnel that cannot be opened: /run/x: in use.")
+                && !said.contains("changes nothing"), "\(said)")
+        partly.enabled = false
+        #expect(text([port(.active)], partly).contains("Host networking is off"))
+        let lines = StatusText.lines(partly).joined(separator: "\n")
+        #expect(lines.contains("in force, except for a tunnel that cannot be opened: /run/x"))
+        partly.settingsErrorOf = "file"
+        #expect(StatusText.lines(partly).contains { $0.hasSuffix(" not in force: /run/x: in use") })
+    }
+
+    @Test func `a published port that nobody serves says so`() {
+        var row = port(.active, .targetFails(3))
+        row.published = "ip nat DOCKER handle 7: dnat to 172.17.0.2:80"
+        let said = text([row], up)
+        #expect(said.contains("Why: nobody answers at its target: the last 3 connections failed."))
+        #expect(said.contains("Fix: see whether something serves the rule's target"), "\(said)")
+    }
+
+    @Test func `the page is not called another Twinport's mirror`() {
+        let said = text([port(.ignored, .ownPage)], up)
+        #expect(said.contains("the page that \"twinport page\" serves"), "\(said)")
+        #expect(!text([port(.ignored, .foreignMirror)], up).contains("page"))
+    }
+
     @Test func `what to type names the settings file if it is not the usual one`() {
         var off = up
         off.enabled = false

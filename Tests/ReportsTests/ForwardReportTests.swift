@@ -7,7 +7,7 @@ import TwinportModel
     private func forward(_ state: MirrorState, _ reason: String) -> PortSnapshot {
         var row = PortSnapshot(
             direction: .guestToHost, kind: .unix, listener: Endpoint(.anyV4, 0), state: state,
-            reason: .other(reason))
+            reason: Reason(text: reason))
         row.forward = ForwardView(
             place: RulePlace(number: 2, line: 14), service: "unix:///run/docker.sock",
             socket: "127.0.0.1:2375")
@@ -25,9 +25,89 @@ import TwinportModel
         let waits = forward(.unavailable, "/run/docker.sock does not exist")
         let found = finding(waits, "forwards")
         #expect(found?.result == .note && found?.text.contains("does not exist") == true)
-        #expect(found?.fix == "twinport explain unix:///run/docker.sock")
+        #expect(
+            found?.fix?.hasPrefix(
+                "start the service that makes /run/docker.sock in the guest, or name its place in the settings (line 14)"
+            ) == true, "\(found?.fix ?? "")")
         #expect(finding(waits, "other listeners")?.result == .ok)
         #expect(finding(forward(.denied, "no"), "forwards")?.result == .problem)
+    }
+
+    static let troubles: [(ForwardTrouble, MirrorState, String)] = [
+        (
+            .missing("/run/docker.sock"), .unavailable,
+            "start the service that makes /run/docker.sock in the guest"
+        ),
+        (.noSocket("/run/docker.sock"), .unavailable, "is a file of another kind"),
+        (.noSocket("/h"), .conflict, "delete /h on the host if nothing needs it"),
+        (.silent("/run/docker.sock"), .unavailable, "start the service again"),
+        (
+            .nothingListens(Endpoint(.loopbackV4, 80)), .unavailable,
+            "start the service at 127.0.0.1:80 in the guest"
+        ),
+        (
+            .pathInUse("/h"), .conflict,
+            "end the program that listens at /h (\"ss -xlp\" on the host names it)"
+        ),
+        (.anothersSocket("/h", user: 7), .conflict, "delete /h"),
+        (.unsafeOwner("/h", user: 7), .denied, "add uid: 7 to the forward"),
+        (.unsafeMode("/h"), .denied, "chmod go-w /h"),
+        (.unsafeWay("/h"), .denied, "other users' links"),
+        (.oddLink("/h"), .denied, "other users' links"),
+        (.replaced("/h"), .denied, "other users' links"),
+        (.noRights(user: 7), .denied, "run the helper as root"),
+        (.noFolder("/run"), .unavailable, "name its place"),
+        (.system("/h", "Permission denied"), .denied, "reach the file and its folders"),
+        (
+            .system("/h", "Read-only file system"), .unavailable,
+            "ReadWritePaths= with \"systemctl edit twinport@UID\""
+        ),
+        (.system("/h", "File name too long"), .unavailable, "107 bytes"),
+        (.system("/h", "Input/output error"), .unavailable, "start the service"),
+        (.notAllowed, .denied, "--forwards unix:///run/docker.sock, or TWINPORT_FORWARDS="),
+        (.tooOld, .unsupported, "install this version of twinport-agent"),
+        (.openerEnded, .unavailable, "restart the agent"),
+    ]
+
+    @Test(arguments: troubles) func `each reason of a forward has a code and a fix of its own`(
+        trouble: ForwardTrouble, state: MirrorState, fix: String
+    ) {
+        let row = forward(state, trouble.text)
+        #expect(row.reason == .forward(trouble))
+        #expect(row.reason.forwardCode?.isEmpty == false && row.reason.forwardCode != "other")
+        let text = Explanation.text(of: row, guests: [Outlook(StatusReport())])
+        #expect(text.contains("  Fix: ") && text.contains(fix), "\(text)")
+    }
+
+    @Test func `a place that is taken, forbidden or not there has a fix, too`() {
+        let place = Endpoint(.loopbackV4, 80)
+        let reasons: [(Reason, MirrorState, String, String)] = [
+            (.heldBy(owner: "7/nginx", place), .conflict, "in-use", "end what listens there"),
+            (
+                .needsPrivilege(80), .denied, "needs-privilege",
+                "CAP_NET_BIND_SERVICE for the helper"
+            ),
+            (.noSuchAddress(.loopbackV6), .unavailable, "no-such-address", "that the host has"),
+            (.targetFails(3), .active, "no-answer", "see in the guest whether something answers"),
+            (
+                .untold, .unavailable, "not-told",
+                "\"twinport explain unix:///run/docker.sock\" on the host"
+            ),
+        ]
+        for (reason, state, code, fix) in reasons {
+            let row = forward(state, reason.text)
+            #expect(row.reason == reason && reason.forwardCode == code)
+            let text = Explanation.text(of: row, guests: [Outlook(StatusReport())])
+            #expect(text.contains(fix), "\(text)")
+        }
+    }
+
+    @Test func `in the guest the far end is called by the forward's number`() {
+        var row = forward(.active, "")
+        row.forward?.socket = "(forward 2 on the host)"
+        let text = Explanation.text(of: row, guests: [Outlook(AgentStatus())])
+        #expect(
+            text.contains("its end on the host, which \"twinport ports\" names there"), "\(text)")
     }
 
     @Test func `the fix of a conflict asks for a forward by its place`() {

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import TwinportModel
 
@@ -35,7 +36,6 @@ import TwinportModel
         #expect(ForwardAllowance("some") == nil && ForwardAllowance("") == nil)
     }
 
-    @Test func `a guest follows its host's rule on loopback only`() {
     @Test(arguments: [
         "all", "local", "none", "unix:///run/docker.sock", "unix:///run/*", "tcp/127.0.0.1:80",
         "tcp/127.0.0.1:*", "tcp/127.0.0.*:80", "tcp/[::1]:8?", "tcp/*", "tcp/10.0.0.1:*,unix:///a",
@@ -65,6 +65,7 @@ import TwinportModel
             "\(ForwardAllowance.problem(with: text))")
     }
 
+    @Test func `a guest follows its host's rule on loopback only`() {
         var rule = MirrorRule(
             place: RulePlace(number: 3), match: RuleMatch(ports: PortRule("tcp/5000-5010")))
         #expect(rule.placement(of: Endpoint(.anyV4, 5_001)) == nil)
@@ -90,5 +91,10 @@ import TwinportModel
         #expect(row.listenerText == "unix:///run/a" && row.mirrorText == "unix:///run/b")
         row.state = .unavailable
         #expect(row.mirrorText == "")
+        row.reason = .forward(.missing("/run/a"))
+        let json = String(decoding: try JSONEncoder().encode(row), as: UTF8.self)
+        #expect(json.contains("\"code\":\"missing\""), "\(json)")
+        let read = try JSONDecoder().decode(PortSnapshot.self, from: Data(json.utf8))
+        #expect(read.reason == row.reason && read.forward == row.forward)
     }
 }

@@ -63,6 +63,36 @@ import TwinportModel
         (.foreignMirror, "a mirror of another Twinport"),
         (.clientsAreLoopback, "its server sees clients of other machines as loopback"),
         (.untold, "the other machine does not say why"),
+        (.ownPage, "the page of twinport page, for this machine alone"),
+        (.targetFails(1), "nobody answers at its target: the last connection failed"),
+        (.targetFails(12), "nobody answers at its target: the last 12 connections failed"),
+        (.forward(.missing("/run/a b")), "/run/a b does not exist"),
+        (.forward(.noSocket("/é")), "/é is no socket"),
+        (.forward(.silent("/run/a")), "nobody listens at /run/a"),
+        (.forward(.nothingListens(v6)), "nothing listens on [::]:65535"),
+        (.forward(.pathInUse("/run/a")), "/run/a is in use: a program listens there"),
+        (.forward(.anothersSocket("/run/a", user: 7)), "/run/a belongs to user 7"),
+        (
+            .forward(.unsafeOwner("/run/a", user: 7)),
+            "/run/a belongs to user 7, who could put another file there"
+        ),
+        (
+            .forward(.unsafeMode("/run/a")),
+            "/run/a can be written by others: chmod go-w /run/a"
+        ),
+        (
+            .forward(.unsafeWay("/run/" + String(repeating: "a", count: 100))),
+            "/run/" + String(repeating: "a", count: 100)
+                + " leads through another user's folder or link to a socket that is not that user's"
+        ),
+        (.forward(.noRights(user: 7)), "user 7 cannot be acted for"),
+        (.forward(.noFolder("/run/a")), "/run/a is not a folder"),
+        (.forward(.oddLink("/proc/1/root")), "/proc/1/root is no link of a disk"),
+        (.forward(.replaced("/run/a")), "/run/a was replaced by another file"),
+        (.forward(.system("/run/a", "Permission denied")), "/run/a: Permission denied"),
+        (.forward(.notAllowed), "the agent's --forwards does not allow it"),
+        (.forward(.tooOld), "the agent is too old for forwards: install this version of it"),
+        (.forward(.openerEnded), "twinport-opener ended; start this program again"),
         (.other("bind: Cannot allocate memory"), "bind: Cannot allocate memory"),
     ]
 
@@ -87,12 +117,18 @@ import TwinportModel
 
 @Suite struct ReasonCostTests {
     @Test func `words that are none of ours cost little, however long`() {
-        let hostile = String(repeating: "\u{fffd}", count: 250) + ":1"
-        var last = Reason.none
-        let took = processorTime { for _ in 0..<40_000 { last = Reason(text: hostile) } }
-        #expect(last == .other(hostile))
-        // 40,000 MIRROR frames are what a session takes at once.
-        #expect(took < .seconds(4), "\(took)")
+        // The second and third look like a forward's to their ends.
+        for hostile in [
+            String(repeating: "\u{fffd}", count: 250) + ":1",
+            "/" + String(repeating: " belongs to user ", count: 14),
+            "/" + String(repeating: "é", count: 120) + " can be written by others: ",
+        ] {
+            var last = Reason.none
+            let took = processorTime { for _ in 0..<40_000 { last = Reason(text: hostile) } }
+            #expect(last.text == hostile)
+            // 40,000 MIRROR frames are what a session takes at once.
+            #expect(took < .seconds(4), "\(took) \(hostile)")
+        }
     }
 }
 

@@ -106,20 +106,22 @@ enum DiagMessage {
                 IPv6Address(high: words[0] << 32 | words[1], low: words[2] << 32 | words[3]))
         default: return nil
         }
+        let options = attribute(attributeOptions, bytes, start + messageSize, end)
+        let mark = options.flatMap { isMirror(bytes, $0) }
         return SocketRow(
             kind: kind, endpoint: Endpoint(address, port).unmapped, state: bytes[start + 1],
             uid: word(bytes, start + 64), inode: UInt64(word(bytes, start + 68)),
             isV6Only: attribute(attributeV6Only, bytes, start + messageSize, end)
                 .map { bytes[$0.lowerBound] != 0 },
-            device: word(bytes, start + 40),
-            isMirror: isMirror(bytes, start + messageSize, end))
+            device: word(bytes, start + 40), isMirror: mark,
+            isPage: mark == true && options.map { bytes[$0.lowerBound] & 4 != 0 } == true)
     }
 
     /// Whether the options are those of a Twinport's mirror: multicast neither looped nor taken from other
-    /// programs' groups, and bind without a port delayed (struct inet_diag_sockopt); nil before Linux 5.10.
-    private static func isMirror(_ bytes: [UInt8], _ start: Int, _ end: Int) -> Bool? {
-        guard let options = attribute(attributeOptions, bytes, start, end), options.count >= 2
-        else { return nil }
+    /// programs' groups, and bind without a port delayed (struct inet_diag_sockopt); nil before Linux 5.10. Those of a page
+    /// also have free binding.
+    private static func isMirror(_ bytes: [UInt8], _ options: Range<Int>) -> Bool? {
+        guard options.count >= 2 else { return nil }
         return bytes[options.lowerBound] & 0x50 == 0 && bytes[options.lowerBound + 1] & 1 == 1
     }
 

@@ -71,12 +71,12 @@ package final class PageServer: Sendable {
         }
     }
 
-    /// A socket with the mark of a mirror: the helper offers it to no guest.
+    /// A socket with the mark of a page: the helper offers it to no guest.
     private static func bind(_ port: UInt16) throws(SystemError) -> (
         port: UInt16, descriptor: Int32
     ) {
         let socket = try Socket.boundTCP(to: Endpoint(.loopbackV4, port), isV6Only: true)
-        socket.markAsMirror()
+        socket.markAsPage()
         return (try socket.localEndpoint().port, try socket.duplicate())
     }
 }

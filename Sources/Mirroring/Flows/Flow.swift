@@ -7,6 +7,8 @@ final class Traffic {
     var flows = 0
     var bytesIn: UInt64 = 0
     var bytesOut: UInt64 = 0
+    /// How many flows in a row the listener did not answer, up to now.
+    var failures = 0
 }
 
 /// What every flow knows of itself, for reports and limits. Times are milliseconds of the loop's clock.
@@ -27,6 +29,8 @@ final class FlowInfo {
     private(set) var bytesOut: UInt64 = 0
     /// Whether the flow has ended.
     var isOver = false
+    /// Whether it was counted among those that the listener answered, or did not.
+    private var isCounted = false
 
     init(
         id: UInt64, transport: TransportProtocol, direction: Direction, listener: Endpoint,
@@ -55,6 +59,19 @@ final class FlowInfo {
         return now >= asked + Self.answerTimeout
     }
 
+    /// Counts, once, whether the listener answered.
+    func listenerAnswered() {
+        if !isCounted { traffic.failures = 0 }
+        isCounted = true
+    }
+
+    /// The same, if the code of a flow's end says that it did not. Limits and settings say nothing of it.
+    func listenerFailed(_ code: ResetCode) {
+        guard !isCounted, [.refused, .timedOut, .other].contains(code) else { return }
+        isCounted = true
+        traffic.failures = min(traffic.failures + 1, 1_000_000)
+    }
+
     /// Counts bytes that moved.
     func count(_ bytes: Int, towardsListener: Bool, now: UInt64) {
         lastActive = now
@@ -64,6 +81,7 @@ final class FlowInfo {
         } else {
             bytesOut += UInt64(bytes)
             traffic.bytesOut += UInt64(bytes)
+            if transport == .udp { listenerAnswered() }
         }
     }
 }

@@ -24,6 +24,24 @@ extension TCPFlow {
         var redial: ((TCPFlow) -> Void)?
     }
 
+    func sweep(now: UInt64) {
+        noteOutcome(nil)
+        followKeepAlive(now: now)
+        if phase.isDialling, now >= info.started + Self.dialTimeout { return refuse(.timedOut) }
+        if !isDialler, info.isUnanswered(stream, since: info.started, now: now) {
+            return abort(.timedOut)
+        }
+        if source == .lost, stream?.awaitsCredit == true { abort(.reset) }
+    }
+
+    /// Counts whether the listener answered, as soon as that is known.
+    ///
+    /// - Parameter code: Why the flow ends; nil: it does not, or not by itself.
+    func noteOutcome(_ code: ResetCode?) {
+        if isDialler ? isConnected : stream?.isAnswered == true { return info.listenerAnswered() }
+        if let code { info.listenerFailed(code) }
+    }
+
     func receivedUrgent(_ byte: UInt8) {
         guard phase != .closed, source != .lost else { return }
         pending.appendUrgent(byte)

@@ -148,6 +148,7 @@ final class TCPFlow: Flow {
     }
 
     func connected() {
+        info.listenerAnswered()
         phase = .connected
         stream?.acceptOpen()
         drainPending()
@@ -343,15 +344,18 @@ final class TCPFlow: Flow {
     }
 
     func streamEnded(_ code: ResetCode) {
+        noteOutcome(code)
         close(resetting: true)
     }
 
     func abort(_ code: ResetCode) {
+        if code == .timedOut { noteOutcome(code) }
         stream?.reset(code)
         close(resetting: true)
     }
 
     func refuse(_ code: ResetCode) {
+        noteOutcome(code)
         stream?.refuse(code)
         close(resetting: false)
     }
@@ -369,17 +373,9 @@ final class TCPFlow: Flow {
         else { return abort(.reset) }
     }
 
-    func sweep(now: UInt64) {
-        followKeepAlive(now: now)
-        if isDialling, now >= info.started + Self.dialTimeout { return refuse(.timedOut) }
-        if !isDialler, info.isUnanswered(stream, since: info.started, now: now) {
-            return abort(.timedOut)
-        }
-        if source == .lost, stream?.awaitsCredit == true { abort(.reset) }
-    }
-
     private func close(resetting: Bool, keepingStream: Bool = false) {
         guard phase != .closed else { return }
+        noteOutcome(nil)
         phase = .closed
         if resetting { socket?.resetOnClose() }
         poller?.close()

@@ -239,7 +239,10 @@ final class UDPClientFlow: Flow {
     }
 
     func receivedEnd() { abort(.violation) }
-    func streamEnded(_ code: ResetCode) { finish() }
+    func streamEnded(_ code: ResetCode) {
+        if info.bytesOut == 0 { info.listenerFailed(code) }
+        finish()
+    }
 
     func abort(_ code: ResetCode) {
         stream?.reset(code)

@@ -212,6 +212,7 @@ final class UDPListenerFlow: Flow {
         guard error.isRefused else { return resources.counters.datagramsDropped += 1 }
         guard !isRefused else { return }
         sending.isRefused = true
+        if info.bytesOut == 0 { info.listenerFailed(.refused) }
         poller?.watch(.nothing)
         // recv(2) returns the ICMP error before the datagrams that are still queued. Read those now.
         takeAnswers()

@@ -35,7 +35,7 @@ extension ForwardView {
 
     /// What a guest knows of one: its own end.
     init(_ message: ForwardMessage) {
-        let (own, other) = (message.place.shown, "(the host's)")
+        let (own, other) = (message.place.shown, "(forward \(message.position) on the host)")
         self.init(
             place: RulePlace(number: Int(message.position)),
             service: message.guestListens ? other : own, socket: message.guestListens ? own : other)
@@ -66,14 +66,14 @@ struct ForwardOutcome: Equatable {
     static let active = ForwardOutcome(state: .active)
 
     /// The service is not there.
-    static func absent(_ why: String) -> ForwardOutcome {
-        ForwardOutcome(state: .unavailable, reason: .other(why))
+    static func absent(_ why: ForwardTrouble) -> ForwardOutcome {
+        ForwardOutcome(state: .unavailable, reason: .forward(why))
     }
 
     /// Explains why a Unix socket could not be made. Pure.
     init(failure code: Int32, _ text: String) {
         let error = SystemError("", code)
-        reason = .other(text)
+        reason = Reason(text: text)
         state =
             if error.isAddressInUse || error.isOccupied {
                 .conflict
@@ -202,7 +202,7 @@ struct ForwardConditions {
         guard peerKnows else {
             return .init(
                 state: .unsupported,
-                reason: .other("the agent is too old for forwards: install this version of it"))
+                reason: .forward(.tooOld))
         }
         let peer = entry.peer ?? ForwardOutcome()
         if entry.part.listens { return peer.state == .active ? entry.own : peer }
@@ -231,5 +231,6 @@ extension PortSnapshot {
             state: outcome.state, reason: outcome.reason, flows: entry.traffic.flows,
             bytesIn: entry.traffic.bytesIn, bytesOut: entry.traffic.bytesOut)
         forward = entry.view
+        noteFailures(entry.traffic)
     }
 }

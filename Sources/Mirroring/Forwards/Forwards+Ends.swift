@@ -28,7 +28,7 @@ extension Forwards {
         switch entry.part.place {
         case .tcp(let endpoint) where !entry.part.listens:
             let isThere = hasListener(at: endpoint)
-            found(entry, isThere ? .active : .absent("nothing listens on \(endpoint)"))
+            found(entry, isThere ? .active : .absent(.nothingListens(endpoint)))
         case .unix(let path):
             guard !entry.local.isAsked, !entry.part.listens || entry.local.listener != nil else {
                 return
@@ -46,14 +46,14 @@ extension Forwards {
     private func judge(_ entry: ForwardEntry, _ reply: SocketReply, _ path: String) {
         guard let file = reply.file else {
             let error = SystemError("stat", reply.code)
-            if error.isMissing { return found(entry, .absent("\(path) does not exist")) }
+            if error.isMissing { return found(entry, .absent(.missing(path))) }
             if error.isPermissionDenied {
                 return found(entry, .init(failure: reply.code, reply.text))
             }
-            return found(entry, .absent(reply.text.isEmpty ? "\(path) is no socket" : reply.text))
+            return found(entry, .init(state: .unavailable, reason: Reason(text: reply.text)))
         }
         let isDead = entry.local.isDead(file, now: resources.loop.now)
-        found(entry, isDead ? .absent("nobody listens at \(path)") : .active)
+        found(entry, isDead ? .absent(.silent(path)) : .active)
     }
 
     private func found(_ entry: ForwardEntry, _ outcome: ForwardOutcome) {

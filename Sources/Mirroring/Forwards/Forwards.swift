@@ -200,15 +200,13 @@ final class Forwards {
             entries.append(entry)
             if !policy.forwardAllowance.allows(message.place) {
                 entry.local.isRefused = true
-                entry.find(.init(state: .denied, reason: .other(Self.refusal)))
+                entry.find(.init(state: .denied, reason: .forward(.notAllowed)))
             }
             watch()
         }
         session?.askForControl()
         settleAll()
     }
-
-    private static let refusal = "the agent's --forwards does not allow it"
 
     /// The host does not want it any more.
     func gone(_ number: ListenerID) {

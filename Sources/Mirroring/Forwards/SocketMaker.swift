@@ -2,6 +2,7 @@ internal import DequeModule
 internal import EventLoop
 internal import Posix
 internal import Sockets
+internal import TwinportModel
 
 /// Has Unix sockets made, looked for and dialled: by the opener, or by this program where there is none. Loop thread only.
 final class SocketMaker {
@@ -62,7 +63,7 @@ final class SocketMaker {
     }
 
     private static var gone: SocketReply {
-        SocketReply(code: 1, text: "twinport-opener ended; start this program again")
+        SocketReply(code: 1, text: ForwardTrouble.openerEnded.text)
     }
 
     private func end() {

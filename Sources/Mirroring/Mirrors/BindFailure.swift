@@ -32,10 +32,11 @@ extension MirrorEntry.Outcome {
 
     private static func conflict(at endpoint: Endpoint, _ holder: Listener?) -> Reason {
         guard let holder else { return .inUse(endpoint) }
-        if holder.isMirror {
+        if holder.isMirror, !holder.traits.isPage {
             return .twinportHolds(holder.owner?.twinport ?? "", holder.key.endpoint)
         }
         guard let owner = holder.owner else { return .inUse(holder.key.endpoint) }
-        return .heldBy(owner: owner.text, holder.key.endpoint)
+        return .heldBy(
+            owner: holder.traits.isPage ? holder.holder : owner.text, holder.key.endpoint)
     }
 }

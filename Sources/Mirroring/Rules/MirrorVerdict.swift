@@ -47,7 +47,9 @@ enum MirrorVerdict: Equatable {
         toOffering listener: Listener, policy: MirrorPolicy, _ finding: RuleFinding
     ) -> (state: MirrorState, reason: Reason)? {
         let key = listener.key
-        if listener.isMirror { return (.ignored, .foreignMirror) }
+        if listener.isMirror {
+            return (.ignored, listener.traits.isPage ? .ownPage : .foreignMirror)
+        }
         if !policy.offersUnsupported {
             if let why = listener.traits.obstacle { return (.unsupported, why) }
             let plan = AddressRules.plan(for: key, bind: .loopback, hasIPv6: true)

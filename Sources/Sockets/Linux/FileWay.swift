@@ -1,6 +1,7 @@
 internal import CKernel
 internal import Glibc
 internal import Posix
+internal import TwinportModel
 
 // # The way to a Unix socket of a forward
 //
@@ -27,13 +28,13 @@ package struct PathProblem: Error, Equatable, Sendable {
     /// In words, with the file that is meant.
     package let text: String
 
-    init(_ code: Int32, _ text: String) {
+    init(_ code: Int32, _ trouble: ForwardTrouble) {
         self.code = code
-        self.text = text
+        text = trouble.text
     }
 
     init(_ error: SystemError, _ path: String) {
-        self.init(error.code, "\(path): \(SystemError.text(of: error.code))")
+        self.init(error.code, .system(path, SystemError.text(of: error.code)))
     }
 
     /// Says of what fails in `body` that it was at `path`.
@@ -180,7 +181,7 @@ final class FileWay {
         while rest.count > 1 {
             guard let file = try last() else { return }
             guard file.isFolder || file.isLink else {
-                throw PathProblem(ENOTDIR, "\(here) is not a folder")
+                throw PathProblem(ENOTDIR, .noFolder(here))
             }
             try pass(file)
         }
@@ -227,15 +228,12 @@ final class FileWay {
         guard let trusted else { return }
         let user = file.info.st_uid
         guard trusted.contains(user) else {
-            throw PathProblem(
-                EPERM, "\(here) belongs to user \(user), who could put another file there")
+            throw PathProblem(EPERM, .unsafeOwner(here, user: user))
         }
-        if file.isOpen {
-            throw PathProblem(EPERM, "\(here) can be written by others: chmod go-w \(here)")
-        }
+        if file.isOpen { throw PathProblem(EPERM, .unsafeMode(here)) }
         guard actor == nil, PathHands.isForeign(user) else { return }
         guard ckernel_act_as(user, group ?? file.info.st_gid) == 0 else {
-            throw PathProblem(EPERM, "user \(user) cannot be acted for")
+            throw PathProblem(EPERM, .noRights(user: user))
         }
         actor = user
     }
@@ -251,7 +249,7 @@ final class FileWay {
         guard counts.links <= Self.mostLinks else { throw PathProblem(.init("open", ELOOP), path) }
         // Those of /proc/PID lead elsewhere than to the path that they show.
         guard link.info.st_size > 0 else {
-            throw PathProblem(EPERM, "\(here) is no link of a disk")
+            throw PathProblem(EPERM, .oddLink(here))
         }
         let target = try PathProblem.at(here) { () throws(SystemError) in try link.target() }
         rest.removeLast()
@@ -281,7 +279,7 @@ final class FileWay {
     func own(_ isKind: (PathFile) -> Bool) throws(PathProblem) -> PathFile {
         guard let file = try last(), isKind(file),
             file.info.st_uid == actor ?? ThisProcess.userID
-        else { throw PathProblem(EPERM, "\(here) was replaced by another file") }
+        else { throw PathProblem(EPERM, .replaced(here)) }
         return file
     }
 

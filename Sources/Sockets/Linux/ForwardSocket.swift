@@ -91,16 +91,13 @@ package enum ForwardSocket {
     private static func find(_ path: String) throws(Problem) -> (way: FileWay, file: PathFile) {
         let way = try FileWay(path)
         let file = try way.find()
-        guard file.isSocket else { throw Problem(ENOTSOCK, "\(path) is no socket") }
+        guard file.isSocket else { throw Problem(ENOTSOCK, .noSocket(path)) }
         guard way.hands.permits(file) else { throw another(path) }
         return (way, file)
     }
 
     private static func another(_ path: String) -> Problem {
-        Problem(
-            EPERM,
-            "\(path) leads through another user's folder or link to a socket that is not that user's"
-        )
+        Problem(EPERM, .unsafeWay(path))
     }
 
     // MARK: The socket
@@ -109,9 +106,9 @@ package enum ForwardSocket {
         _ path: String, _ way: FileWay, _ trusted: Set<UInt32>
     ) throws(Problem) {
         guard let found = try way.last() else { return }
-        guard found.isSocket else { throw Problem(EEXIST, "\(path) is no socket") }
+        guard found.isSocket else { throw Problem(EEXIST, .noSocket(path)) }
         guard trusted.contains(found.info.st_uid) else {
-            throw Problem(EEXIST, "\(path) belongs to user \(found.info.st_uid)")
+            throw Problem(EEXIST, .anothersSocket(path, user: found.info.st_uid))
         }
         do throws(SystemError) {
             _ = try Socket.dialUnix(found.path)
@@ -119,7 +116,7 @@ package enum ForwardSocket {
             // Anything else may be the answer of somebody who listens, as EAGAIN is.
             if error.isRefused { return way.remove(found) }
         }
-        throw Problem(EADDRINUSE, "\(path) is in use: a program listens there")
+        throw Problem(EADDRINUSE, .pathInUse(path))
     }
 
     private static func bind(

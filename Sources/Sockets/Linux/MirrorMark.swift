@@ -14,9 +14,17 @@ extension Socket {
         try? setOption(Int32(IPPROTO_IP), multicastAll, Int32(0))
         try? setOption(Int32(IPPROTO_IP), multicastLoop, Int32(0))
     }
+
+    /// Marks a bound socket as that of a page, which is mirrored nowhere either: a fourth option, which means nothing to a
+    /// socket that is bound.
+    package borrowing func markAsPage() {
+        markAsMirror()
+        try? setOption(Int32(IPPROTO_IP), freeBind, Int32(1))
+    }
 }
 
 // ip(7). Older headers lack the first.
+private let freeBind: Int32 = 15
 private let bindAddressNoPort: Int32 = 24
 private let multicastLoop: Int32 = 34
 private let multicastAll: Int32 = 49
