@@ -51,11 +51,15 @@ protocol ListenerSource: AnyObject {
     /// A process, or what of it is known.
     func owner(ofProcess pid: Int32) -> SocketOwner
 
-    /// Asks the system to tell when listeners may have changed. `wake` is then called on the loop's thread. Calling
-    /// this again changes nothing.
-    func startHints(on loop: Loop, wake: @escaping () -> Void)
+    /// Asks the system to tell when listeners may have changed. Calling this again changes nothing.
+    ///
+    /// - Parameters:
+    ///   - wake: Called on the loop's thread. What changed may show in the tables a moment later.
+    ///   - closed: Called on the loop's thread when UDP sockets, listeners or not, have left the tables; at most twenty
+    ///     times a second.
+    func startHints(on loop: Loop, wake: @escaping () -> Void, closed: @escaping () -> Void)
 
-    /// Takes ``startHints(on:wake:)`` back.
+    /// Takes ``startHints(on:wake:closed:)`` back.
     func stopHints()
 
     /// What the system told of sockets since the last call, and the position of its ``ListenerSignal`` after that.

@@ -78,7 +78,11 @@ final class WatchWorker {
 
     private func applyHints() {
         if options.usesHints {
-            source.startHints(on: loop) { [unowned self] in hinted() }
+            source.startHints(on: loop) { [unowned self] in
+                hinted()
+            } closed: { [unowned self] in
+                tick()
+            }
         } else {
             source.stopHints()
         }

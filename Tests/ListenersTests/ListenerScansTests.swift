@@ -27,7 +27,9 @@ private final class FakeSource: ListenerSource {
     func canSucceed(_ bind: FailedBind) -> Bool { true }
     func ephemeralPorts() -> ClosedRange<Port>? { range }
     func owners(of inodes: Set<UInt64>) -> [UInt64: SocketOwner] { [:] }
-    func startHints(on loop: Loop, wake: @escaping () -> Void) {}
+    func startHints(
+        on loop: Loop, wake: @escaping () -> Void, closed: @escaping () -> Void
+    ) {}
     func stopHints() {}
     func owner(ofProcess pid: Int32) -> SocketOwner { SocketOwner(pid: pid, command: "") }
     func takeEvents() -> (events: [SocketEvent], position: UInt64) { ([], 0) }

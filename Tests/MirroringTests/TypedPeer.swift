@@ -137,7 +137,8 @@ final class TypedPeer {
             switch try decoder.next(in: bytes.span, from: &position) {
             case .frame(let header, let payload):
                 guard let type = header.type else { continue }
-                frames.append(Sent(type: type, stream: header.stream, payload: [UInt8](bytes[payload])))
+                frames.append(
+                    Sent(type: type, stream: header.stream, payload: [UInt8](bytes[payload])))
             case .data(let stream, let payload):
                 frames.append(Sent(type: .data, stream: stream, payload: [UInt8](bytes[payload])))
             case .incomplete:

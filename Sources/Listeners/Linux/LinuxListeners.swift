@@ -102,8 +102,10 @@ final class LinuxListeners: ListenerSource {
         return SocketOwner(pid: pid, command: name)
     }
 
-    func startHints(on loop: Loop, wake: @escaping () -> Void) {
-        if hints == nil { hints = Hints(loop: loop, ring: ring, wake: wake) }
+    func startHints(
+        on loop: Loop, wake: @escaping () -> Void, closed: @escaping () -> Void
+    ) {
+        if hints == nil { hints = Hints(loop: loop, ring: ring, wake: wake, closed: closed) }
         if looksElsewhere { rules.startHints(on: loop, wake: wake) }
     }
 

@@ -121,7 +121,8 @@ final class LoopWatch {
     }
 
     private func isSuspicious(_ now: UInt64) -> Bool {
-        guard past.count >= suspicion.needed, let first = past.first, now &- first.at <= Self.patience,
+        guard past.count >= suspicion.needed, let first = past.first,
+            now &- first.at <= Self.patience,
             past.allSatisfy({ !$0.flow.isOver && $0.flow.bytesOut == 0 })
         else { return false }
         let times = past.map(\.at) + [now]
