@@ -120,7 +120,7 @@ add_tools() { # ROOT
     mkdir -p "$1"/{bin,sbin,usr/bin,usr/sbin,tmp,root,etc}
     install_busybox "$1/bin/busybox"
     for applet in $("$1/bin/busybox" --list); do
-        case $applet in busybox | nc | nd) continue ;; esac
+        case $applet in busybox | nc | nd | wget) continue ;; esac
         [ -e "$1/bin/$applet" ] || ln -sf busybox "$1/bin/$applet"
     done
     add_program "$1" nc.openbsd dash
@@ -143,6 +143,7 @@ make_root() { # ROOT
             sed -nE 's/^insmod ([^ ]+).*/\1/p'
     done | sort -u | while read -r file; do
         install -D -m 644 "$file" "$root/${file#"$images/kernel"}"
+    install "$top/vm/lib/guest/wget.sh" "$1/bin/wget"
     done
     cp "$images/kernel/lib/modules/$version"/modules.{order,builtin,builtin.modinfo} "$root/lib/modules/$version/"
     depmod -b "$root" "$version"
@@ -156,7 +157,7 @@ make_root() { # ROOT
 # Whether what an image is made of changed since it was made.
 is_stale() { # IMAGE
     local part
-    for part in "$top/.build-static/twinport-agent" "$top"/vm/lib/{guest/guest-init,guest/guest-exec.c,host/image.sh} \
+    for part in "$top/.build-static/twinport-agent" "$top"/vm/lib/{guest/guest-init,guest/guest-exec.c,guest/wget.sh,host/image.sh} \
         "$images/kernel"; do
         [ "$part" -nt "$1" ] && return 0
     done
