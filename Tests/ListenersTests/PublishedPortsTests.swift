@@ -528,6 +528,31 @@ func published(
         #expect(NetworkFiles.addresses(ifInet6: inet6) == [IPAddress("fd00::2")!])
     }
 
+    @Test func `a socket at an address that a rule takes is dialled as the rule is`() {
+        var all = PublishedListeners()
+        var rule = listener(
+            .anyV4, published: "a rule", owner: SocketOwner(maker: "docker", container: web))
+        let place = Endpoint(IPAddress("10.89.0.1")!, 80)
+        rule.published?.near = place
+        rule.published?.far = place
+        rule.published?.takesLocal = true
+        // Before its process is known it is the container's already.
+        let socket = listener(.anyV4)
+        _ = all.merge([], [rule], sockets: [:])
+        let shown = all.merge([.appeared(socket)], nil, sockets: sockets(socket))
+        var expected = socket
+        expected.published = rule.published
+        expected.owner = SocketOwner(pid: 0, command: "", container: web)
+        #expect(shown == [.appeared(expected)])
+        // Its process is looked for nevertheless.
+        var search = OwnerSearch()
+        search.note(shown)
+        #expect(!search.isDone)
+        // At another address it is itself.
+        #expect(all.passing(listener(.loopbackV4, uid: 7))?.published == nil)
+        #expect(all.merge([], [], sockets: sockets(socket)) == [.updated(socket)])
+    }
+
     @Test func `a root's socket at another address than a container's is not its`() {
         var all = PublishedListeners()
         let process = SocketOwner(pid: 9, command: "admin")

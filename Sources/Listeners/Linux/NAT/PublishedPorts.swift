@@ -165,6 +165,9 @@ struct PublishedPorts {
         }
         var listener = Listener(key: key, uid: 0, inode: 0, traits: traits)
         // Who is not like a program of this machine cannot be brought there.
+        publication.takesLocal =
+            hits.output != nil && publication.near?.port == place.port
+            && publication.near.map { isOwn($0.address) } == true
         listener.isLoopbackOnly =
             publication.far == nil && publication.near?.address.isLoopback == true
         listener.published = publication
