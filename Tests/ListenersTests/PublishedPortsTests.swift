@@ -59,6 +59,25 @@ func published(
             ])
     }
 
+    @Test func `a range of ports goes to another range, as netavark writes it`() {
+        var messages = Messages()
+        messages.base("pre", 0)
+        // --dport 8080:8083 -j DNAT --to-destination 10.88.0.2:80-83/8080
+        let shifted =
+            [35, 0, 0, 0] + toContainer[4..<36] + half(80) + half(83) + half(8_080) + [0, 0]
+        messages.rule(
+            "pre",
+            E.meta(16) + E.compare([6]) + E.payload(2, 2, 2) + E.compare(half(8_080), 5)
+                + E.compare(half(8_083), 3) + E.extensionTarget("DNAT", 2, Array(shifted)))
+        let rule = "ip nat pre handle 1: dnat to 10.88.0.2:80-83/8080"
+        #expect(
+            published(messages.ruleset())
+                == (0...3).map { step in
+                    let place = "10.88.0.2:\(80 + step)"
+                    return "tcp 0.0.0.0:\(8_080 + step) near \(place) far \(place); \(rule)"
+                })
+    }
+
     @Test func `an output rule alone publishes on loopback`() {
         var messages = Messages()
         messages.base("OUTPUT", 3)
@@ -509,25 +528,6 @@ func published(
         #expect(all.merge([], [], sockets: sockets(socket)) == [.updated(socket)])
     }
 
-    @Test func `addresses of a network are read from its files`() {
-        let trie = """
-            Main:
-              +-- 0.0.0.0/0 3 0 5
-                 |-- 10.88.0.2
-                    /32 host LOCAL
-                 |-- 10.88.0.255
-                    /32 link BROADCAST
-                 |-- 127.0.0.1
-                    /32 host LOCAL
-            """
-        #expect(NetworkFiles.addresses(fibTrie: trie) == [IPAddress("10.88.0.2")!])
-        let inet6 = """
-            fd000000000000000000000000000002 02 40 00 80     eth0
-            00000000000000000000000000000001 01 80 10 80       lo
-            """
-        #expect(NetworkFiles.addresses(ifInet6: inet6) == [IPAddress("fd00::2")!])
-    }
-
     @Test func `a socket at an address that a rule takes is dialled as the rule is`() {
         var all = PublishedListeners()
         var rule = listener(
@@ -551,6 +551,25 @@ func published(
         // At another address it is itself.
         #expect(all.passing(listener(.loopbackV4, uid: 7))?.published == nil)
         #expect(all.merge([], [], sockets: sockets(socket)) == [.updated(socket)])
+    }
+
+    @Test func `addresses of a network are read from its files`() {
+        let trie = """
+            Main:
+              +-- 0.0.0.0/0 3 0 5
+                 |-- 10.88.0.2
+                    /32 host LOCAL
+                 |-- 10.88.0.255
+                    /32 link BROADCAST
+                 |-- 127.0.0.1
+                    /32 host LOCAL
+            """
+        #expect(NetworkFiles.addresses(fibTrie: trie) == [IPAddress("10.88.0.2")!])
+        let inet6 = """
+            fd000000000000000000000000000002 02 40 00 80     eth0
+            00000000000000000000000000000001 01 80 10 80       lo
+            """
+        #expect(NetworkFiles.addresses(ifInet6: inet6) == [IPAddress("fd00::2")!])
     }
 
     @Test func `a root's socket at another address than a container's is not its`() {
