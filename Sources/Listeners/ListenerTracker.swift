@@ -103,17 +103,17 @@ struct ListenerTracker {
         return .updated(listener)
     }
 
-    /// Notes the process behind a listener.
+    /// Notes the process behind a listener; nil: it is not known any more.
     ///
     /// - Returns: The listener, if it is still the same and this is news.
-    mutating func learn(_ owner: SocketOwner, ofInode inode: UInt64, at key: ListenerKey)
+    mutating func learn(_ owner: SocketOwner?, ofInode inode: UInt64, at key: ListenerKey)
         -> Listener?
     {
         guard var listener = known[key], listener.inode == inode, listener.owner != owner else {
             return nil
         }
         listener.owner = owner
-        if isTwinports(key, owner) { listener.isMirror = true }
+        if let owner, isTwinports(key, owner) { listener.isMirror = true }
         known[key] = listener
         return listener
     }

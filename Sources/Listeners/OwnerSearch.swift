@@ -5,6 +5,10 @@ internal import TwinportModel
 /// The walk is slow, so there are at most two a second, each for all listeners that are due. A listener is due as
 /// soon as it appears, and again in doubling gaps for half a minute: a container that starts slowly has got its
 /// files by then, and a docker-proxy listens before its container's file has the address.
+///
+/// A socket can be passed to another process, and its first one end (Podman's `run` binds a published port and hands it to
+/// `conmon`). So known owners are looked at again, some every two seconds; one that is not there any more is replaced by the
+/// process that holds the socket now.
 struct OwnerSearch {
     /// The shortest time between two walks, and the first gap of a listener, in milliseconds.
     static let every: UInt64 = 500
@@ -13,22 +17,36 @@ struct OwnerSearch {
     static let mostAtOnce = 50_000
     /// How often a listener is looked for.
     static let tries = 7
+    /// How often known owners are looked at, in milliseconds, and how many processes at once.
+    static let verifyEvery: UInt64 = 2_000
+    static let mostVerified = 64
 
     private struct Wanted {
         var inode: UInt64
         var tries = 0
         var dueAt: Instant?
+        /// Its owner, which seems to be gone.
+        var last: SocketOwner?
     }
 
-    /// An owner that was found.
+    /// An owner that was found; nil: the one that was known is gone, and no other one is seen.
     struct Found: Equatable {
         let key: ListenerKey
         let inode: UInt64
-        let owner: SocketOwner
+        let owner: SocketOwner?
     }
 
     private var wanted: [ListenerKey: Wanted] = [:]
     private var walkedAt: Instant?
+    private var verification = Verification()
+
+    private struct Verification {
+        var dueAt: Instant?
+        /// The last process that was looked at.
+        var last: Int32 = 0
+        /// Processes that were found again where a look had missed them: nothing can be told of these.
+        var trusted: Set<Int32> = []
+    }
 
     init() {}
 
@@ -40,8 +58,8 @@ struct OwnerSearch {
         for change in changes {
             switch change {
             // No process has a socket there.
-            case .appeared(let listener) where listener.published != nil,
-                .updated(let listener) where listener.published != nil:
+            case .appeared(let listener) where listener.published != nil && listener.inode == 0,
+                .updated(let listener) where listener.published != nil && listener.inode == 0:
                 wanted[listener.key] = nil
             case .appeared(let listener), .updated(let listener):
                 wanted[listener.key] = Wanted(inode: listener.inode)
@@ -66,11 +84,44 @@ struct OwnerSearch {
         var found: [Found] = []
         for (key, one) in due {
             let owner = owners[one.inode]
-            if let owner { found.append(Found(key: key, inode: one.inode, owner: owner)) }
             let isKnown = owner != nil && owner?.container != .unknown
-            wanted[key] = isKnown ? nil : Self.again(one, at: now)
+            let next = isKnown ? nil : Self.again(one, at: now)
+            wanted[key] = next
+            if let last = one.last, let owner, last.pid == owner.pid {
+                verification.trusted.insert(last.pid)
+            }
+            if owner != nil || (one.last != nil && next == nil) {
+                found.append(Found(key: key, inode: one.inode, owner: owner))
+            }
         }
         return found
+    }
+
+    /// Looks whether processes that are known as owners are still there, and looks for the others' sockets again.
+    ///
+    /// - Parameters:
+    ///   - known: All listeners with a socket.
+    ///   - isThere: Whether a process of this number and name is there.
+    mutating func verify(
+        at now: Instant, _ known: [ListenerKey: Listener], isThere: (SocketOwner) -> Bool
+    ) {
+        if let dueAt = verification.dueAt, now < dueAt { return }
+        verification.dueAt = now + Self.verifyEvery
+        var owners: [Int32: SocketOwner] = [:]
+        for listener in known.values {
+            if let owner = listener.owner, owner.pid != 0 { owners[owner.pid] = owner }
+        }
+        verification.trusted.formIntersection(owners.keys)
+        let numbers = owners.keys.filter { !verification.trusted.contains($0) }.sorted()
+        let (last, most) = (verification.last, Self.mostVerified)
+        let turn = numbers.filter { $0 > last }.prefix(most)
+        verification.last = turn.count < most ? 0 : turn.last ?? 0
+        let gone = Set(turn.filter { pid in owners[pid].map { !isThere($0) } ?? false })
+        guard !gone.isEmpty else { return }
+        for (key, listener) in known where wanted[key] == nil {
+            guard let owner = listener.owner, gone.contains(owner.pid) else { continue }
+            wanted[key] = Wanted(inode: listener.inode, last: owner)
+        }
     }
 
     /// A later socket has a higher inode, until they wrap.

@@ -6,12 +6,17 @@ internal import TwinportModel
 //
 // A published port belongs to its container, whichever process holds a socket there (dockerd, podman's): where that socket
 // is root's, and at the published address or within a published wildcard, its listener is shown with the rule's container.
+//
+// A socket at the very address that a rule takes gets no connection: the packet filter comes first. Its listener is shown,
+// and dialled as the rule is: a client with another machine's address would never get its answers past the filter.
 
 /// Joins what rules publish with what sockets do.
 struct PublishedListeners {
     private var published: [ListenerKey: Listener] = [:]
     private var shown: [ListenerKey: Listener] = [:]
     private var containers: [PortGroup: [IPAddress: Container]] = [:]
+    /// The rules that take all that is sent to an address.
+    private var taken: [ListenerKey: Publication] = [:]
 
     init() {}
 
@@ -24,7 +29,7 @@ struct PublishedListeners {
     ) -> [ListenerChange] {
         // Ten times a second there is neither.
         guard news != nil || !(changes.isEmpty || published.isEmpty) else { return changes }
-        let before = containers
+        let before = (containers: containers, taken: taken)
         if let news { replace(news) }
         let last = shown
         shown = published.filter { !Self.isServed($0.key, by: sockets) }
@@ -42,9 +47,11 @@ struct PublishedListeners {
             told.insert(key)
             result.append(last[key] == nil ? .appeared(listener) : .updated(listener))
         }
-        guard before != containers else { return result }
+        guard before.containers != containers || before.taken != taken else { return result }
         for (key, socket) in sockets where !told.contains(key) && shown[key] == nil {
-            if Self.container(at: key, in: before) != Self.container(at: key, in: containers) {
+            if Self.container(at: key, in: before.containers)
+                != Self.container(at: key, in: containers) || before.taken[key] != taken[key]
+            {
                 result.append(.updated(attributed(socket)))
             }
         }
@@ -54,6 +61,7 @@ struct PublishedListeners {
     private mutating func replace(_ news: [Listener]) {
         published = Dictionary(news.map { ($0.key, $0) }) { first, _ in first }
         containers = [:]
+        taken = published.compactMapValues(\.published).filter(\.value.takesLocal)
         for listener in news {
             guard let container = listener.owner?.container else { continue }
             let address = listener.key.endpoint.address
@@ -102,11 +110,16 @@ struct PublishedListeners {
     }
 
     private func attributed(_ listener: Listener) -> Listener {
-        guard !containers.isEmpty, listener.uid == 0, let owner = listener.owner,
-            owner.container == nil || owner.container == .unknown,
+        var listener = listener
+        if !taken.isEmpty, listener.traits.obstacle == nil, let rule = taken[listener.key] {
+            listener.published = rule
+        }
+        let known = listener.owner?.container
+        guard !containers.isEmpty, listener.uid == 0, known == nil || known == .unknown,
             let container = Self.container(at: listener.key, in: containers)
         else { return listener }
-        var listener = listener
+        // The container is known before the process is.
+        if listener.owner == nil { listener.owner = SocketOwner(pid: 0, command: "") }
         listener.owner?.container = container
         return listener
     }

@@ -170,6 +170,9 @@ final class WatchWorker {
     }
 
     private func findOwners(at now: Instant) {
+        owners.verify(at: now, scans.sockets) { [source] in
+            source.owner(ofProcess: $0.pid).command == $0.command
+        }
         let found = owners.search(at: now, source.owners(of:))
         let changes = found.compactMap { scans.learn($0).flatMap(published.passing) }
             .map { ListenerChange.updated($0) }

@@ -135,7 +135,8 @@ package enum Explanation {
             "\(what) \(row.listener) "
             + "\(place(row.direction.listenerRole, row.guest))\(owner) \(block.verdict)"
         if !row.published.isEmpty {
-            block.also.append("No socket listens there; a rule publishes it: \(row.published).")
+            block.also.append(
+                "Whether a socket is there or not, a rule publishes it: \(row.published).")
         }
         if let clients = outlook.clients.flatMap({ ClientAdvice.text(row, $0) }) {
             block.also.append(clients)

@@ -10,7 +10,9 @@ package import TwinportModel
 extension Network {
     /// The addresses of this thread's network that a socket can be bound to without naming an interface: loopback
     /// first, no link-local IPv6 ones. Empty when the kernel does not tell.
-    package static func addresses() -> [IPAddress] {
+    ///
+    /// - Parameter names: Interfaces whose addresses are left out.
+    package static func addresses(without names: Set<String> = []) -> [IPAddress] {
         var first: UnsafeMutablePointer<ifaddrs>?
         guard unsafe getifaddrs(&first) == 0 else { return [] }
         defer { unsafe freeifaddrs(first) }
@@ -18,9 +20,9 @@ extension Network {
         var next = unsafe first
         while let item = unsafe next {
             unsafe next = item.pointee.ifa_next
-            guard let address = unsafe address(item.pointee), !found.contains(address) else {
-                continue
-            }
+            guard let address = unsafe address(item.pointee), !found.contains(address),
+                unsafe names.isEmpty || !names.contains(String(cString: item.pointee.ifa_name))
+            else { continue }
             found.append(address)
         }
         return found.filter(\.isLoopback) + found.filter { !$0.isLoopback }

@@ -104,6 +104,8 @@ public struct Publication: Hashable, Sendable {
     public var near: Endpoint?
     /// Where it is dialled for all others: not on loopback.
     public var far: Endpoint?
+    /// Whether it also takes what programs of its machine send to the address: a socket there gets nothing then.
+    package var takesLocal = false
 
     /// Describes a rule.
     public init(rule: String, near: Endpoint? = nil, far: Endpoint? = nil) {

@@ -335,6 +335,53 @@ extension EndToEnd {
             }
             #expect(try #require(level, "\(report)") <= 2.5, "\(report)")
         }
+
+        /// What docs/install.md adds to the agent's service for forwards elsewhere than in its own folder.
+        @Test(.enabled(if: Lab.has("systemd-analyze"), "systemd is not installed"))
+        func `the documented addition to the agent's service is valid, and adds what it says`()
+            throws
+        {
+            let guide = URL(filePath: Self.install).deletingLastPathComponent()
+                .deletingLastPathComponent().appending(path: "docs/install.md")
+            let blocks = try String(contentsOf: guide, encoding: .utf8).components(
+                separatedBy: "```")
+            let addition = try #require(
+                blocks.first { $0.hasPrefix("ini\n[Service]\nDynamicUser=no") })
+            let folder = "/tmp/twinport-units-\(getpid())"
+            defer { try? FileManager.default.removeItem(atPath: folder) }
+            let unit = "\(folder)/twinport-agent.service"
+            try FileManager.default.createDirectory(
+                atPath: "\(unit).d", withIntermediateDirectories: true)
+            let service = try String(
+                contentsOfFile: "\(Self.install)/twinport-agent.service", encoding: .utf8)
+            // A program that is there, or the unit is not valid.
+            try Data(
+                service.replacingOccurrences(
+                    of: "/usr/local/bin/twinport-agent", with: "/bin/true"
+                ).utf8
+            ).write(to: URL(filePath: unit))
+            try Data(addition.dropFirst("ini\n".count).utf8).write(
+                to: URL(filePath: "\(unit).d/override.conf"))
+            let verified = try Lab.shell("systemd-analyze verify --man=no \(unit) 2>&1 || true")
+            let about = verified.split(separator: "\n").filter { $0.contains("twinport") }
+            #expect(about.isEmpty, "\(verified)")
+            func exposed() throws -> (level: Double, report: String) {
+                let report = try Lab.shell(
+                    "systemd-analyze security --no-pager --offline=true \(unit)")
+                let words = report.split(whereSeparator: \.isWhitespace)
+                let at = try #require(words.lastIndex { $0.hasSuffix(".service:") })
+                return (try #require(Double(words[at + 1])), report)
+            }
+            let with = try exposed()
+            try FileManager.default.removeItem(atPath: "\(unit).d")
+            let without = try exposed()
+            // It is read at all, it lets the agent act for other users, and it opens no more.
+            #expect(with.level > without.level && with.level <= 4, "\(with.report)")
+            let line = with.report.split(separator: "\n").first {
+                $0.contains("CAP_SET(UID|GID|PCAP)")
+            }
+            #expect(line?.hasPrefix("✗") == true, "\(with.report)")
+        }
     }
 
     /// Who passes for a container. With `scope: containers`, and with mirrors that other machines reach, that is a

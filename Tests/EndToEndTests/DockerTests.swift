@@ -4,9 +4,9 @@ import Testing
 /// A Docker engine in the lab's guest: its own dockerd, from the packages that `vm/up --docker` unpacked, on the
 /// machine's kernel. Quicker than the VM; what needs a kernel of its own is tested there.
 private final class Engine {
-    private static let root = URL(filePath: #filePath).deletingLastPathComponent()
-        .deletingLastPathComponent().deletingLastPathComponent().appending(path: ".build-vm/docker")
-        .path
+    private static let top = URL(filePath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent().path
+    private static let root = "\(top)/.build-vm/docker"
 
     static let obstacle: String? = {
         if let obstacle = Lab.obstacle { return obstacle }
@@ -19,10 +19,13 @@ private final class Engine {
     static let image = "twinport/netshoot"
     private let lab: Lab
     private let environment: String
+    private let network: String
     private(set) var daemon: Running!
 
-    init(_ lab: Lab) throws {
+    /// - Parameter network: How its containers reach others; none but the guest's own by default.
+    init(_ lab: Lab, network: String = "--bridge=none --iptables=false") throws {
         self.lab = lab
+        self.network = network
         let libraries = ["usr/lib", "lib"].map { "\(Self.root)/\($0)/x86_64-linux-gnu" }
         environment =
             "PATH=\(Self.root)/usr/sbin:\(Self.root)/usr/bin:$PATH "
@@ -39,24 +42,19 @@ private final class Engine {
             sh:
                 "exec nsenter --net=/run/netns/\(lab.namespace(.guest)) --mount=/proc/\(getpid())/ns/mnt unshare -m "
                 + "--propagation private env \(environment) dockerd --data-root \(folder)/docker "
-                + "--exec-root \(folder)/docker-run --pidfile \(folder)/docker.pid --bridge=none "
-                + "--iptables=false --shutdown-timeout 2 --host unix://\(folder)/docker.sock")
+                + "--exec-root \(folder)/docker-run --pidfile \(folder)/docker.pid \(network) "
+                + "--shutdown-timeout 2 --host unix://\(folder)/docker.sock")
         try lab.wait("the engine", within: 20) { try docker("info").code == 0 }
     }
 
     private func importImage() throws {
-        let root = "\(lab.directory)/rootfs"
+        let file = "\(lab.directory)/netshoot.tar"
         let outcome = try lab.sh(
             .host,
             """
-            mkdir -p \(root)/bin \(root)/tmp && cp $(command -v busybox) \(root)/bin/busybox &&
-            for name in sleep wget cat; do ln -s busybox \(root)/bin/$name; done &&
-            cp $(readlink -f $(command -v nc)) \(root)/bin/nc && cp /bin/dash \(root)/bin/sh &&
-            for file in $(ldd \(root)/bin/nc \(root)/bin/sh | grep -o "/lib[^ ]*" | sort -u); do
-                mkdir -p \(root)$(dirname $file) && cp $(readlink -f $file) \(root)$file
-            done &&
-            tar -C \(root) -c . | env \(environment) docker import - \(Self.image)
-            """)
+            exec bash -c '. \(Self.top)/vm/lib/host/common.sh && . \(Self.top)/vm/lib/host/image.sh &&
+            make_netshoot \(file) && env \(environment) docker import \(file) \(Self.image)'
+            """, within: 60)
         guard outcome.code == 0 else { throw Failure(what: outcome.output) }
     }
 
@@ -82,9 +80,12 @@ private final class Engine {
 extension EndToEnd {
     @Suite(.serialized, .enabled(if: Engine.obstacle == nil, "\(Engine.obstacle ?? "")"))
     struct DockerInNamespace {
-        private func with(_ body: (Lab, Engine) throws -> Void) throws {
-            try Lab.with { lab in
-                let engine = try Engine(lab)
+        private func with(
+            network: String = "--bridge=none --iptables=false", settings: String = "",
+            _ body: (Lab, Engine) throws -> Void
+        ) throws {
+            try Lab.with(settings: settings) { lab in
+                let engine = try Engine(lab, network: network)
                 defer { engine.stop() }
                 do {
                     try body(lab, engine)
@@ -198,6 +199,102 @@ extension EndToEnd {
                 #expect(
                     warned.output.contains(
                         "WARNING: Published ports are discarded when using host network mode"))
+            }
+        }
+
+        /// Containers on a bridge; ports are published by rules alone.
+        private let withoutProxy = "--userland-proxy=false --bip 10.89.0.1/24"
+
+        @Test func `without its proxy, TCP, UDP and a range of ports come and go with a container`()
+            throws
+        {
+            try with(network: withoutProxy, settings: "guestToHost: {scope: containers}") {
+                lab, engine in
+                let server = { (port: Int, text: String) in
+                    "(while :; do echo \(text) | nc -lN \(port); done) & "
+                }
+                let answer = "(sleep 5; echo by-udp; sleep 30) | nc -u -l 53 & "
+                let run = try engine.docker(
+                    "run -d --name web1 -p 8080:80 -p 8081-8083:81-83 -p 5300:53/udp \(Engine.image) sh -c "
+                        + "'trap exit TERM; \(server(80, "by-tcp"))\(server(81, "one"))\(server(83, "three"))\(answer)wait'"
+                )
+                #expect(run.code == 0, "\(run.output)")
+                for port in [8_080, 8_081, 8_082, 8_083] {
+                    let row = try lab.wait("0.0.0.0:\(port)", within: 10)
+                    // dockerd holds a socket there, and is in no container.
+                    try lab.wait("the owner", within: 10) {
+                        try lab.port("0.0.0.0:\(port)")?.owner?.hasSuffix("/dockerd") == true
+                    }
+                    #expect(row.container?.name == "web1", "\(row)")
+                    #expect(row.published?.contains("DOCKER") == true, "\(row)")
+                }
+                let row = try lab.wait("0.0.0.0:5300", "udp")
+                #expect(row.container?.name == "web1", "\(row)")
+                let ask = { (port: Int) in
+                    try lab.sh(.host, "nc -N -w 5 127.0.0.1 \(port) </dev/null").output
+                }
+                #expect(try ask(8_080) == "by-tcp\n")
+                #expect(try ask(8_081) == "one\n")
+                #expect(try ask(8_083) == "three\n")
+                // Other machines reach it, as `-p` promises.
+                #expect(
+                    try lab.sh(.host, "nc -N -w 5 10.77.0.1 8080 </dev/null").output == "by-tcp\n")
+                let udp = try lab.sh(
+                    .host, "(echo question; sleep 8) | timeout 9 nc -u 127.0.0.1 5300")
+                #expect(udp.output.contains("by-udp"), "\(udp.output)")
+                // A second network: its bridge is let past by a rule of its own.
+                _ = try engine.docker("network create --subnet 10.90.0.0/24 second")
+                let second = try engine.docker(
+                    "run -d --name web2 --network second -p 8090:80 \(Engine.image) sh -c "
+                        + "'\(server(80, "second"))wait'")
+                #expect(second.code == 0, "\(second.output)")
+                try lab.wait("0.0.0.0:8090", within: 10)
+                #expect(try ask(8_090) == "second\n")
+                #expect(try ask(8_080) == "by-tcp\n")
+                try engine.docker("stop -t 1 web1")
+                for port in [8_080, 8_083] { try lab.waitUntilGone("0.0.0.0:\(port)") }
+                try lab.waitUntilGone("0.0.0.0:5300", "udp")
+                #expect(try lab.sh(.host, "nc -z -w 1 127.0.0.1 8080").code != 0)
+                #expect(try lab.port("0.0.0.0:8090")?.state == "active")
+            }
+        }
+
+        @Test func `the image's tools work in a network of the container's own`() throws {
+            try with(network: withoutProxy) { lab, engine in
+                _ = try lab.start(
+                    .guest,
+                    sh: "exec python3 -m http.server --bind 10.89.0.1 -d \(Lab.programs)/servers 80"
+                )
+                try lab.wait("the server") {
+                    try lab.sh(.guest, "nc -z -w 1 10.89.0.1 80").code == 0
+                }
+                let run = "run --rm --add-host desktop:10.89.0.1 \(Engine.image)"
+                for options in ["-qO-", "-T 5 -qO-", "-q -T5 -O -"] {
+                    for address in ["10.89.0.1", "desktop"] {
+                        let page = try engine.docker("\(run) wget \(options) http://\(address)/")
+                        #expect(
+                            page.code == 0 && page.output.contains("listen.py"),
+                            "\(options) \(address): \(page.code) \(page.output)")
+                    }
+                }
+                let nobody = try engine.docker("\(run) wget -T 2 -qO- http://10.89.0.77/")
+                #expect(nobody.code != 0 && nobody.code != 139, "\(nobody.code)")
+            }
+        }
+
+        @Test func `a swarm's own ports stay on the desktop's loopback`() throws {
+            let settings = "guestToHost: {only: [\"*/1-32767\"]}"
+            try with(network: withoutProxy, settings: settings) { lab, engine in
+                let swarm = try engine.docker("swarm init --advertise-addr 10.89.0.1")
+                #expect(swarm.code == 0, "\(swarm.output)")
+                let manager = try lab.wait("[::]:2377", within: 10)
+                #expect(manager.mirror == "127.0.0.1:2377,[::1]:2377", "\(manager)")
+                #expect(manager.container == nil)
+                for kind in ["tcp", "udp"] {
+                    let gossip = try lab.wait("[::]:7946", kind, within: 10)
+                    #expect(gossip.mirror == "127.0.0.1:7946,[::1]:7946", "\(gossip)")
+                }
+                #expect(try lab.port("0.0.0.0:4789", "udp")?.state != "active")
             }
         }
     }

@@ -47,6 +47,7 @@ final class Lab: Desktop {
         return Dictionary(
             uniqueKeysWithValues: paths.filter {
                 $0.hasSuffix(".py") || $0.hasSuffix(".c") || $0.hasSuffix(".sh")
+                    || $0.hasSuffix(".rules")
             }
             .map { (URL(filePath: $0).lastPathComponent, "\(programs)/\($0)") })
     }()

@@ -9,7 +9,7 @@ extension EndToEnd {
         .enabled(if: Lab.has("nft") && Lab.has("iptables"), "nft or iptables is not installed"))
     struct Published {
         /// A network behind the guest's, where 10.88.0.2 and fd88::2 are; removed with what is returned.
-        private final class Inner {
+        final class Inner {
             let name: String
             let lab: Lab
 
@@ -266,6 +266,82 @@ extension EndToEnd {
             }
         }
 
+        /// What kube-proxy writes, restored by one of both filters' programs, for one family.
+        @Test(arguments: ["iptables", "iptables-legacy", "ip6tables", "ip6tables-legacy"])
+        func `NodePorts as kube-proxy writes them`(program: String) throws {
+            let (family, kind) = (program.prefix { $0 != "-" }, program.dropFirst(9))
+            let restore = "\(family)\(kind.contains("legacy") ? "-legacy" : "-nft")-restore"
+            try #require(Lab.has(restore))
+            let isIPv6 = family == "ip6tables"
+            try with { lab, inner in
+                let pod = isIPv6 ? "fd88::2" : "10.88.0.2"
+                for port in [80, 81] { try inner.listen("tcp", port, pod) }
+                try run(lab, "sysctl -qw net.ipv6.conf.all.forwarding=1")
+                if isIPv6 { try run(lab, "ip -n \(inner.name) -6 route add default via fd88::1") }
+                let target = isIPv6 ? "[\(pod)]:" : "\(pod):"
+                let values = [
+                    ("POD:", target), ("PODS", isIPv6 ? "fd88::/64" : "10.88.0.0/16"),
+                    ("POD", pod), ("VIP", isIPv6 ? "fd96::20" : "10.96.0.20"),
+                    ("LB", isIPv6 ? "2001:db8::9" : "203.0.113.9"),
+                ]
+                var rules = try String(
+                    contentsOfFile: Lab.program("kube-proxy.rules"), encoding: .utf8)
+                for (name, value) in values {
+                    // Whole words: chains and comments have letters of all kinds.
+                    let end = name.hasSuffix(":") ? "" : " "
+                    rules = rules.replacingOccurrences(
+                        of: " \(name)\(end)", with: " \(value)\(end)")
+                }
+                let file = "\(lab.directory)/rules"
+                try Data(rules.utf8).write(to: URL(filePath: file))
+                try run(lab, "\(restore) <\(file)")
+                let wildcard = isIPv6 ? "[::]" : "0.0.0.0"
+                for port in 30_080...30_083 {
+                    let row = try lab.wait("\(wildcard):\(port)")
+                    #expect(row.mirror == "\(wildcard):\(port)")
+                    // Of several servers chance chooses, or the one that the client had before.
+                    for _ in 0..<4 {
+                        #expect(
+                            lab.echoes(.host, port, isIPv6 ? "::1" : "127.0.0.1"), "\(port)")
+                    }
+                }
+                // Addresses of a cluster, and of a balancer elsewhere, are not the guest's.
+                #expect(try lab.ports().allSatisfy { ![80, 8_443].contains($0.port) })
+                // The service goes, as kube-proxy lets it.
+                try run(
+                    lab,
+                    "grep -v -- '--dport 30080' \(file) >\(file)-less && \(restore) <\(file)-less")
+                try lab.waitUntilGone("\(wildcard):30080")
+                #expect(try lab.port("\(wildcard):30081")?.state == "active")
+            }
+        }
+
+        @Test func `clients that an earlier rule lets past are not served by the mirror`() throws {
+            try with { lab, inner in
+                try inner.listen("tcp", 80)
+                let dnat = "-p tcp --dport 8090 -j DNAT --to-destination 10.88.0.2:80"
+                try run(
+                    lab,
+                    """
+                    set -e
+                    iptables -t nat -A PREROUTING -s 192.0.2.0/24 -j RETURN
+                    iptables -t nat -A PREROUTING \(dnat)
+                    """)
+                let row = try lab.wait("0.0.0.0:8090", state: "unsupported")
+                #expect(row.reason?.contains("lets some clients past") == true, "\(row)")
+                #expect(try lab.explain("8090").contains("a rule before its own lets some"))
+                try run(lab, "iptables -t nat -D PREROUTING -s 192.0.2.0/24 -j RETURN")
+                try lab.wait("0.0.0.0:8090")
+                #expect(lab.echoes(.host, 8_090))
+                // What cannot be read is told where it is seen to be there.
+                try run(lab, "ip link add cilium_host type veth peer name cilium_net")
+                try lab.wait("the word of Cilium") {
+                    try lab.agentSays(["status"]).output.contains(
+                        "read from nftables; not read: what Cilium's eBPF programs publish\n")
+                }
+            }
+        }
+
         @Test func `without CAP_NET_ADMIN it is said that rules are not seen`() throws {
             try Lab.with(start: false) { lab in
                 try lab.startHelper()
@@ -280,6 +356,23 @@ extension EndToEnd {
                 let explained = try lab.explain("8090")
                 #expect(
                     explained.contains("does not see ports that only rules"), "\(explained)")
+            }
+        }
+
+        @Test func `a socket that was passed to another process belongs to that one`() throws {
+            try with { lab, _ in
+                let pass =
+                    "import os, socket, time; s = socket.create_server((\"0.0.0.0\", 8095)); "
+                    + "os.set_inheritable(s.fileno(), True); time.sleep(2); "
+                    + "os.fork() and os._exit(0); os.execvp(\"sleep\", [\"sleep\", \"100\"])"
+                let first = try lab.start(.guest, sh: "exec python3 -c '\(pass)'")
+                try lab.wait("the first owner") {
+                    try lab.port("0.0.0.0:8095")?.owner == "\(first.pid)/python3"
+                }
+                try lab.wait("the next owner", within: 10) {
+                    try lab.port("0.0.0.0:8095")?.owner?.hasSuffix("/sleep") == true
+                }
+                #expect(try lab.port("0.0.0.0:8095")?.state == "active")
             }
         }
 

@@ -36,6 +36,7 @@ struct PortReport: Decodable, Equatable {
     var rule: RulePlaceReport?
     var guestName: String?
     var forward: ForwardReport?
+    var published: String?
 
     var port: UInt16 { listener.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
 }

@@ -55,6 +55,27 @@ private func isRoots(_ hierarchy: Substring, _ path: ArraySlice<Substring>) -> B
         #expect(container(text) == (name.isEmpty ? nil : Container(id: "", name: name)))
     }
 
+    @Test(arguments: [
+        ("0::/docker/buildkit/k2d5l7y8xq1w9r3t6u0p4s2ab", "buildkit"),
+        ("0::/system.slice/docker-k2d5l7y8xq1w9r3t6u0p4s2ab.scope", "buildkit"),
+        ("0::/buildkit/k2d5l7y8xq1w9r3t6u0p4s2ab/init", "buildkit"),
+        ("0::/buildkit/sub", ""), ("0::/system.slice/docker-proxy.scope", ""),
+        ("0::/user.slice/user-1000.slice/user@1000.service/buildkit/k2d5l7y8xq1w9r3t6u0p4s2ab", ""),
+    ]) func `a step of a build is a container`(text: String, name: String) {
+        #expect(container(text)?.name == (name.isEmpty ? nil : name))
+    }
+
+    @Test func `what may be a task of containerd's is in two groups of root's`() {
+        let task = { (text: String) in
+            Container.task(cgroup: text, isRoots: isRoots).map { "\($0.namespace) \($0.id)" }
+        }
+        #expect(task("0::/default/web") == "default web")
+        #expect(task("1:name=systemd:/default/web/child\n0::/") == "default web")
+        #expect(task("0::/web") == nil && task("0::/") == nil && task("nonsense") == nil)
+        #expect(task("0::/../etc") == nil && task("0::/default/../x") == nil)
+        #expect(task("0::/delegated/web") == nil)
+    }
+
     @Test func `containerd's task tells what nerdctl and Kubernetes call it`() {
         let kubernetes =
             #"{"annotations":{"io.kubernetes.cri.container-name":"nginx","#

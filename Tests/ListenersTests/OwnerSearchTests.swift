@@ -22,6 +22,18 @@ private final class Search {
     func search(at now: Instant, _ walk: (Set<UInt64>) -> [UInt64: SocketOwner]) -> [OwnerSearch
         .Found]
     { search.search(at: now, walk) }
+    func verify(
+        at now: Instant, _ known: [Listener], isThere: (SocketOwner) -> Bool
+    ) {
+        let known = Dictionary(uniqueKeysWithValues: known.map { ($0.key, $0) })
+        search.verify(at: now, known, isThere: isThere)
+    }
+}
+
+private func listener(_ port: Port, _ inode: UInt64, _ owner: SocketOwner?) -> Listener {
+    var listener = listener(port, inode)
+    listener.owner = owner
+    return listener
 }
 
 @Suite struct OwnerSearchTests {
@@ -89,6 +101,62 @@ private final class Search {
             return [3: web]
         }
         #expect(search.isDone)
+    }
+
+    @Test func `a socket that was passed on belongs to the process that holds it now`() {
+        let search = Search()
+        let known = [listener(80, 1, web), listener(81, 2, SocketOwner(pid: 8, command: "other"))]
+        search.verify(at: at(0), known) { $0 == web }
+        var asked: [Set<UInt64>] = []
+        let next = SocketOwner(pid: 9, command: "conmon")
+        let found = search.search(at: at(0)) { inodes in
+            asked.append(inodes)
+            return [2: next]
+        }
+        #expect(asked == [[2]])
+        #expect(found == [OwnerSearch.Found(key: known[1].key, inode: 2, owner: next)])
+        #expect(search.isDone)
+    }
+
+    @Test func `an owner that is gone is forgotten when nobody is seen with its socket`() {
+        let search = Search()
+        let known = [listener(80, 1, web)]
+        search.verify(at: at(0), known) { _ in false }
+        var told: [OwnerSearch.Found] = []
+        for now in stride(from: UInt64(0), through: 60_000, by: 100) {
+            told += search.search(at: at(now)) { _ in [:] }
+        }
+        #expect(told == [OwnerSearch.Found(key: known[0].key, inode: 1, owner: nil)])
+    }
+
+    @Test func `a process that cannot be looked at is not looked for again and again`() {
+        let search = Search()
+        var walks = 0
+        for now in stride(from: UInt64(0), through: 60_000, by: 500) {
+            search.verify(at: at(now), [listener(80, 1, web)]) { _ in false }
+            _ = search.search(at: at(now)) { _ in
+                walks += 1
+                return [1: web]
+            }
+        }
+        #expect(walks == 1)
+    }
+
+    @Test func `of many processes some are looked at in each turn, and all in the end`() {
+        let search = Search()
+        let known = (1...200).map {
+            listener(Port($0), UInt64($0), SocketOwner(pid: Int32($0), command: "x"))
+        }
+        var seen: [Int32] = []
+        for now in stride(from: UInt64(0), through: 8_000, by: 100) {
+            let before = seen.count
+            search.verify(at: at(now), known) {
+                seen.append($0.pid)
+                return true
+            }
+            #expect(seen.count - before <= OwnerSearch.mostVerified)
+        }
+        #expect(Set(seen).count == 200 && search.isDone)
     }
 
     @Test

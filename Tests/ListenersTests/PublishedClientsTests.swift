@@ -81,6 +81,85 @@ private typealias E = Expression
             ])
     }
 
+    private let passed = "a rule before its own lets some clients past"
+
+    @Test func `an earlier rule that lets some clients past counts`() {
+        let past: [(name: String, conditions: [UInt8])] = [
+            ("a client", E.payload(1, 12, 1) + E.compare([10])),
+            ("an interface", arriving(at: "eth0")),
+            ("all interfaces but one", arriving(at: "eth0", isNegated: true)),
+            ("a client at its port", E.payload(1, 12, 1) + E.compare([10]) + E.port(8_090)),
+        ]
+        for (name, conditions) in past {
+            for verdict in [Int32(-5), 1] {
+                var messages = Messages()
+                messages.base("pre", 0)
+                messages.rule("pre", conditions + E.verdict(verdict))
+                messages.rule("pre", E.port(8_090) + target)
+                let found = published(messages.ruleset())
+                #expect(
+                    found.first?.hasPrefix("tcp 0.0.0.0:8090 not: \(passed)") == true,
+                    "\(name): \(found)")
+            }
+        }
+        // What is asked for, that is not understood.
+        var messages = Messages()
+        messages.base("pre", 0)
+        messages.rule("pre", E.meta(3) + E.compare([1, 0, 0, 0]) + E.verdict(-5))
+        messages.rule("pre", E.port(8_090) + target)
+        #expect(published(messages.ruleset()).first?.contains("understood (meta mark)") == true)
+    }
+
+    @Test func `other ports, and rules of other chains, are not concerned`() {
+        var messages = Messages()
+        messages.base("pre", 0)
+        messages.base("late", 0)
+        let some = E.payload(1, 12, 1) + E.compare([10])
+        messages.rule("pre", some + E.port(80) + E.verdict(-5))
+        messages.rule(
+            "pre",
+            E.meta(16) + E.compare([6]) + E.payload(2, 2, 2) + E.compare(half(79), 5)
+                + E.compare(half(81), 3) + target)
+        // It leaves this chain only.
+        messages.rule("pre", E.jump("mine"))
+        messages.rule("mine", some + E.port(90) + E.verdict(-5))
+        messages.rule("pre", E.port(90) + target)
+        // What one base chain accepts, the next one sees.
+        messages.rule("pre", E.port(91) + E.verdict(1))
+        messages.rule("late", E.port(91) + target)
+        let found = published(messages.ruleset()).map { $0.prefix { $0 != ";" } }
+        let open = { (port: Int) in
+            "tcp 0.0.0.0:\(port) near 10.88.0.2:\(port) far 10.88.0.2:\(port)"
+        }
+        #expect(
+            found.map(String.init) == [
+                open(79), "tcp 0.0.0.0:80 not: \(passed)", open(81), open(90), open(91),
+            ])
+    }
+
+    @Test func `the bridges of Docker's other networks are let past`() {
+        var other = machine
+        other.innerNetworks["br-1"] = [AddressBlock([172, 18], isIPv6: false)!]
+        other.bridges = ["docker0", "br-1"]
+        var messages = Messages()
+        messages.base("PREROUTING", 0)
+        messages.rule("PREROUTING", E.ownAddress + E.jump("DOCKER"))
+        messages.rule("DOCKER", arriving(at: "br-1") + E.verdict(-5))
+        messages.rule("DOCKER", arriving(at: "docker0") + E.verdict(-5))
+        messages.rule("DOCKER", arriving(at: "docker0", isNegated: true) + E.port(8_090) + target)
+        let rules = messages.ruleset()
+        #expect(
+            published(rules, on: other).first?.hasPrefix(
+                "tcp 0.0.0.0:8090 near 10.88.0.2:8090 far 10.88.0.2:8090;") == true)
+        // An interface that is no bridge may be a network of machines.
+        other.bridges = ["docker0"]
+        #expect(published(rules, on: other).first?.contains(passed) == true)
+        // So may one behind which there is a router.
+        other.bridges = ["docker0", "br-1"]
+        other.innerNetworks["br-1"] = nil
+        #expect(published(rules, on: other).first?.contains(passed) == true)
+    }
+
     @Test func `clients of this machine that a rule leaves out are not imitated`() {
         var messages = Messages()
         messages.base("out", 3)

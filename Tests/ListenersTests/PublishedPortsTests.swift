@@ -59,6 +59,25 @@ func published(
             ])
     }
 
+    @Test func `a range of ports goes to another range, as netavark writes it`() {
+        var messages = Messages()
+        messages.base("pre", 0)
+        // --dport 8080:8083 -j DNAT --to-destination 10.88.0.2:80-83/8080
+        let shifted =
+            [35, 0, 0, 0] + toContainer[4..<36] + half(80) + half(83) + half(8_080) + [0, 0]
+        messages.rule(
+            "pre",
+            E.meta(16) + E.compare([6]) + E.payload(2, 2, 2) + E.compare(half(8_080), 5)
+                + E.compare(half(8_083), 3) + E.extensionTarget("DNAT", 2, Array(shifted)))
+        let rule = "ip nat pre handle 1: dnat to 10.88.0.2:80-83/8080"
+        #expect(
+            published(messages.ruleset())
+                == (0...3).map { step in
+                    let place = "10.88.0.2:\(80 + step)"
+                    return "tcp 0.0.0.0:\(8_080 + step) near \(place) far \(place); \(rule)"
+                })
+    }
+
     @Test func `an output rule alone publishes on loopback`() {
         var messages = Messages()
         messages.base("OUTPUT", 3)
@@ -506,6 +525,31 @@ func published(
         // Another user's is not.
         let others = listener(.anyV4, owner: process, uid: 1_000)
         #expect(all.passing(others) == others)
+        #expect(all.merge([], [], sockets: sockets(socket)) == [.updated(socket)])
+    }
+
+    @Test func `a socket at an address that a rule takes is dialled as the rule is`() {
+        var all = PublishedListeners()
+        var rule = listener(
+            .anyV4, published: "a rule", owner: SocketOwner(maker: "docker", container: web))
+        let place = Endpoint(IPAddress("10.89.0.1")!, 80)
+        rule.published?.near = place
+        rule.published?.far = place
+        rule.published?.takesLocal = true
+        // Before its process is known it is the container's already.
+        let socket = listener(.anyV4)
+        _ = all.merge([], [rule], sockets: [:])
+        let shown = all.merge([.appeared(socket)], nil, sockets: sockets(socket))
+        var expected = socket
+        expected.published = rule.published
+        expected.owner = SocketOwner(pid: 0, command: "", container: web)
+        #expect(shown == [.appeared(expected)])
+        // Its process is looked for nevertheless.
+        var search = OwnerSearch()
+        search.note(shown)
+        #expect(!search.isDone)
+        // At another address it is itself.
+        #expect(all.passing(listener(.loopbackV4, uid: 7))?.published == nil)
         #expect(all.merge([], [], sockets: sockets(socket)) == [.updated(socket)])
     }
 

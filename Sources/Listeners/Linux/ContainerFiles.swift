@@ -9,7 +9,8 @@ extension Container {
     ///
     /// Runtimes put the id into the last components: `/docker/ID`, `docker-ID.scope`, `libpod-ID.scope/container`,
     /// `cri-containerd-ID.scope`, `crio-ID.scope`, `nerdctl-ID.scope`, `kubepods/…/ID`. LXC and Incus put its name there:
-    /// `/lxc/NAME`, `lxc.payload.NAME`, `incus.payload.NAME`; systemd-nspawn, too: `machine-NAME.scope`.
+    /// `/lxc/NAME`, `lxc.payload.NAME`, `incus.payload.NAME`; systemd-nspawn, too: `machine-NAME.scope`. A step of a build by
+    /// BuildKit has an id of its own kind: `docker/buildkit/ID`, `docker-ID.scope`.
     ///
     /// - Parameter isRoots: Whether a group of a hierarchy, and all above it, are root's. Only a name in such a group was
     ///   given by root.
@@ -36,6 +37,7 @@ extension Container {
             return Container(id: "", name: printable(String(path[index].dropFirst(payload.count))))
         }
         if let name = machine(path[index]) { return Container(id: "", name: printable(name)) }
+        if let id = build(path, index) { return Container(id: id, name: "buildkit") }
         guard index > 0, path[index - 1] == "lxc" else { return nil }
         return Container(id: "", name: printable(String(path[index])))
     }
@@ -48,6 +50,37 @@ extension Container {
             .replacing("\\x2d", with: "-")
         return name.isEmpty || name.hasPrefix("qemu-")
             ? nil : String(name)
+    }
+
+    /// The id of a step of a build: 25 digits and letters.
+    private static func build(_ path: [Substring], _ index: Int) -> String? {
+        var id = path[index]
+        if id.hasPrefix("docker-"), id.hasSuffix(".scope") {
+            id = id.dropFirst("docker-".count).dropLast(".scope".count)
+        } else if index == 0 || path[index - 1] != "buildkit" {
+            return nil
+        }
+        let isID =
+            id.utf8.count == 25
+            && id.utf8.allSatisfy { (48...57).contains($0) || (97...122).contains($0) }
+        return isID ? String(id) : nil
+    }
+
+    /// What may be a task of containerd with an id that its user chose (`ctr run IMAGE web`): its group is `/NAMESPACE/ID`
+    /// unless somebody wanted another one. Whether it is one, containerd's folder tells.
+    static func task(
+        cgroup text: String, isRoots: (Substring, ArraySlice<Substring>) -> Bool
+    ) -> (namespace: String, id: String)? {
+        for line in text.split(separator: "\n") {
+            let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+            guard parts.count == 3 else { continue }
+            let path = parts[2].split(separator: "/")
+            guard path.count >= 2, !path.contains(".."), isRoots(parts[1], path[..<1]) else {
+                continue
+            }
+            return (String(path[0]), String(path[1]))
+        }
+        return nil
     }
 
     private static func id(inComponent component: Substring) -> String? {

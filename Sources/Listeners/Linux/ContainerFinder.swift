@@ -6,6 +6,7 @@ internal import TwinportModel
 ///
 ///     /proc/PID/cgroup       the id: the control group that its runtime made, as root, for the container
 ///     config.v2.json, containers.json    the name (Docker, Podman)
+///     containerd's folder of a task      the name (Kubernetes, nerdctl), and that `/default/web` is a task (`ctr`)
 ///     /proc/PID/mountinfo    where a Docker with another data folder keeps the first of these files
 ///
 /// That a process is in a container decides who can reach its listeners. So only that counts which an unprivileged
@@ -17,7 +18,12 @@ internal import TwinportModel
 /// container's. Some Docker versions forward published ports without it; there is no listener then.
 final class ContainerFinder {
     private static let dockerRoot = "/var/lib/docker"
-    private static let podmanList = "/var/lib/containers/storage/overlay-containers/containers.json"
+    /// Podman's lists, of each way to store containers; the second one of each has those that go when they end (`--rm`).
+    private static let podmanLists = ["overlay", "vfs", "btrfs", "zfs"].flatMap { driver in
+        ["containers.json", "volatile-containers.json"].map {
+            "/var/lib/containers/storage/\(driver)-containers/\($0)"
+        }
+    }
     /// The folders of containerd's tasks, by its namespaces: Kubernetes', nerdctl's, Docker's.
     private static let tasks = "/run/containerd/io.containerd.runtime.v2.task"
     private static let namespaces = ["k8s.io", "default", "moby"]
@@ -31,10 +37,23 @@ final class ContainerFinder {
             Container(cgroup: $0, isRoots: groups.isRoots)
         }
         guard let found else {
-            return Self.isProxy(pid, command) ? Self.proxied(by: pid) : nil
+            return Self.isProxy(pid, command) ? Self.proxied(by: pid) : task(of: pid)
         }
         if found.id.isEmpty { return found }
         return Container(id: found.id, name: Self.name(of: found.id, pid) ?? "")
+    }
+
+    /// The task of containerd's that a process is in, where its id is none that tells.
+    private func task(of pid: Int) -> Container? {
+        let named = SystemFiles.text("/proc/\(pid)/cgroup").flatMap {
+            Container.task(cgroup: $0, isRoots: groups.isRoots)
+        }
+        guard let named else { return nil }
+        let folder = "\(Self.tasks)/\(named.namespace)/\(named.id)"
+        guard let config = Self.text("\(folder)/config.json"), Self.isRoots(folder: folder) else {
+            return nil
+        }
+        return Container(id: "", name: Container.name(ociConfig: config) ?? printable(named.id))
     }
 
     /// Whether a process is a `docker-proxy` of root's. Its name is the caller's choice, its file is not.
@@ -55,7 +74,8 @@ final class ContainerFinder {
     private static func name(of id: String, _ pid: Int) -> String? {
         // The usual cases first; a container's mount table is long.
         if let name = name(in: "\(dockerRoot)/containers/\(id)", id)
-            ?? text(podmanList).flatMap({ Container.name(podmanList: $0, id: id) })
+            ?? podmanLists.lazy.compactMap({ text($0) })
+            .compactMap({ Container.name(podmanList: $0, id: id) }).first
             ?? namespaces.lazy.compactMap({ text("\(tasks)/\($0)/\(id)/config.json") })
             .compactMap({ Container.name(ociConfig: $0) }).first
         {

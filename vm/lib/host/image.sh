@@ -2,6 +2,7 @@
 #
 #   $images/kernel/       Debian's cloud kernel, unpacked, never installed
 #   $images/docker/       Debian's Docker engine and what it needs, the same
+#   $images/podman/       Debian's Podman and CNI's plugins, for tests; the same
 #   $images/initramfs     busybox, modules, netcat, the static agent, guest-exec; boots by itself
 #   $images/docker.ext4   the same and the engine, for vm/up --docker
 #   $images/promtool/     for a test of the metrics
@@ -13,7 +14,7 @@ image_modules=(vmw_vsock_virtio_transport vsock_loopback vhost_vsock inet_diag t
     nft_chain_nat xt_conntrack xt_MASQUERADE xt_addrtype xt_nat xt_mark xt_tcpudp xt_comment xt_multiport ip_tables iptable_nat iptable_filter
     ip6_tables sctp sch_netem tun vxlan wireguard ip_vs ip_vs_rr xt_ipvs dummy)
 # Of what docker.io depends on, what only its installation needs.
-not_in_image='^(perl|lib.*-perl|libperl|usrmerge|dpkg|tar|debconf|adduser|passwd|init-system|sysvinit|libsemanage|libsepol|libpam|libgdbm|libdb5|libaudit|lsb-base|dmsetup|gcc-)'
+not_in_image='^(perl|lib.*-perl|libperl|usrmerge|dpkg|tar|debconf|adduser|passwd|init-system|sysvinit|libsemanage|libsepol|libpam|libgdbm|libdb5|libaudit|lsb-base|dmsetup|gcc-|gnupg|gpg|pinentry|dirmngr|libldap|libsasl)'
 
 kernel_version() { ls "$images/kernel/lib/modules" 2>/dev/null | head -n 1; }
 
@@ -86,13 +87,32 @@ fetch_docker() {
     mv "$images/docker.new" "$images/docker"
 }
 
-# What apt would install beside docker.io where nothing is.
+# Podman, with both of its networks' programs.
+fetch_podman() {
+    [ ! -d "$images/podman" ] || return 0
+    local packages
+    mapfile -t packages < <(with_fresh_lists needed_packages podman netavark runc containernetworking-plugins)
+    [ -n "${packages[0]}" ] || fail "apt knows no podman: is this Debian?"
+    say "Fetching Podman (${#packages[@]} packages; not installed here)"
+    rm -rf "$images/podman.new"
+    unpack_packages "$images/podman.new" "${packages[@]}"
+    for name in iptables ip6tables; do
+        ln -sf xtables-nft-multi "$images/podman.new/usr/sbin/$name"
+    done
+    mv "$images/podman.new" "$images/podman"
+}
+
 docker_packages() {
     local client=
     apt-cache show docker-cli >/dev/null 2>&1 && client=docker-cli
     # shellcheck disable=SC2086
+    needed_packages docker.io $client
+}
+
+# What apt would install with these packages where nothing is.
+needed_packages() { # PACKAGE…
     apt-get -o Dir::State::status=/dev/null -o APT::Install-Recommends=false --print-uris -qq install \
-        docker.io $client 2>/dev/null </dev/null |
+        "$@" 2>/dev/null </dev/null |
         sed -nE "s/^'[^']*' ([^_]+)_.*/\1/p" | grep -vE "$not_in_image"
 }
 
@@ -134,9 +154,10 @@ add_tools() { # ROOT
     mkdir -p "$1"/{bin,sbin,usr/bin,usr/sbin,tmp,root,etc}
     install_busybox "$1/bin/busybox"
     for applet in $("$1/bin/busybox" --list); do
-        case $applet in busybox | nc | nd) continue ;; esac
+        case $applet in busybox | nc | nd | wget) continue ;; esac
         [ -e "$1/bin/$applet" ] || ln -sf busybox "$1/bin/$applet"
     done
+    install "$top/vm/lib/guest/wget.sh" "$1/bin/wget"
     add_program "$1" nc.openbsd dash
     ln -sf ../usr/bin/dash "$1/bin/sh"
     ln -sf nc.openbsd "$1/usr/bin/nc"
@@ -170,7 +191,7 @@ make_root() { # ROOT
 # Whether what an image is made of changed since it was made.
 is_stale() { # IMAGE
     local part
-    for part in "$top/.build-static/twinport-agent" "$top"/vm/lib/{guest/guest-init,guest/guest-exec.c,host/image.sh} \
+    for part in "$top/.build-static/twinport-agent" "$top"/vm/lib/{guest/guest-init,guest/guest-exec.c,guest/wget.sh,host/image.sh} \
         "$images/kernel"; do
         [ "$part" -nt "$1" ] && return 0
     done

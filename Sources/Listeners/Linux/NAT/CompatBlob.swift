@@ -6,9 +6,12 @@ internal import TwinportModel
 /// Reads matches and targets.
 enum CompatBlob {
     /// What changes nothing about where a connection goes, or lets only some through by chance or by rate.
-    private static let passing: Set<String> = ["statistic", "limit", "hashlimit", "nfacct"]
+    /// `recent` is how kube-proxy sends a client to the server that it had before.
+    private static let passing: Set<String> = [
+        "statistic", "recent", "limit", "hashlimit", "nfacct",
+    ]
     /// Targets after which no other rule is asked, beside the two that are read.
-    private static let ending: Set<String> = ["NETMAP", "SNAT", "MASQUERADE", "TPROXY", "REJECT"]
+    private static let ending: Set<String> = ["SNAT", "MASQUERADE", "TPROXY", "REJECT"]
 
     /// The steps of an nftables expression `match` or `target`.
     static func steps(
@@ -88,7 +91,10 @@ enum CompatBlob {
         else { return nil }
         let isInverted = revision == 0 ? blob.nativeWord(8) ?? 0 != 0 : word & 2 != 0
         var found: [NATCondition] = []
-        if source != 0 { found.append(.unreadable("a type of source")) }
+        if source != 0 {
+            let isInverted = revision == 0 ? word != 0 : word & 1 != 0
+            found.append(.sourceIsOwn((source & 4 != 0) != isInverted))
+        }
         if destination != 0 {
             // XT_ADDRTYPE_LOCAL.
             found.append(.destinationIsOwn((destination & 4 != 0) != isInverted))
@@ -102,6 +108,8 @@ enum CompatBlob {
     static func target(
         _ name: String, _ revision: UInt32, _ blob: ArraySlice<UInt8>, _ family: UInt8
     ) -> [NATStep] {
+        // Which address it maps to depends on the one that was dialled.
+        if name == "NETMAP" { return [.target(NATTarget(isUnknown: true))] }
         guard name == "DNAT" || name == "REDIRECT" else {
             return ending.contains(name) ? [.verdict(.ends)] : []
         }
@@ -110,13 +118,17 @@ enum CompatBlob {
         guard var target = range else {
             return [.target(NATTarget(isRedirect: name == "REDIRECT", isUnknown: true))]
         }
-        if name == "REDIRECT" { target = NATTarget(ports: target.ports, isRedirect: true) }
+        if name == "REDIRECT" {
+            (target.address, target.isUnknown, target.isRedirect) = (nil, false, true)
+        }
         return [.target(target)]
     }
 
     /// NF_NAT_RANGE_MAP_IPS and NF_NAT_RANGE_PROTO_SPECIFIED.
     private static let hasAddress: UInt32 = 1
     private static let hasPorts: UInt32 = 2
+    /// NF_NAT_RANGE_PROTO_OFFSET, in `struct nf_nat_range2` alone.
+    private static let hasBase: UInt32 = 32
 
     /// `struct nf_nat_ipv4_multi_range_compat`.
     private static func oldRange(_ blob: ArraySlice<UInt8>) -> NATTarget? {
@@ -132,7 +144,9 @@ enum CompatBlob {
         guard let flags = blob.nativeWord(0), let address = blob.part(4, size),
             let last = blob.part(20, size)
         else { return nil }
-        return range(flags, address, last, blob.bigHalf(36), blob.bigHalf(38))
+        var target = range(flags, address, last, blob.bigHalf(36), blob.bigHalf(38))
+        if flags & hasBase != 0, target?.ports != nil { target?.base = blob.bigHalf(40) }
+        return target
     }
 
     private static func range(

@@ -95,15 +95,28 @@ struct NATTarget: Hashable {
     var address: IPAddress?
     /// Nil: to the port that was dialled.
     var ports: ClosedRange<Port>?
+    /// The dialled port that goes to the first of these, the next one to the next; nil: they are not in that order.
+    var base: Port?
     var isRedirect = false
     /// Whether the rule has a target that cannot be told from the rule alone.
     var isUnknown = false
 
-    /// As `nft` writes it.
+    /// Where a port goes that was dialled.
+    func port(for dialled: Port) -> Port {
+        guard let ports else { return dialled }
+        if let base {
+            let step = Int(dialled) - Int(base)
+            return (0..<ports.count).contains(step)
+                ? ports.lowerBound + Port(step) : ports.lowerBound
+        }
+        return ports.contains(dialled) ? dialled : ports.lowerBound
+    }
+
+    /// As `nft`, or `iptables`, writes it.
     var text: String {
         let port = ports.map {
             $0.count == 1 ? ":\($0.lowerBound)" : ":\($0.lowerBound)-\($0.upperBound)"
-        }
+        }.map { $0 + (base.map { "/\($0)" } ?? "") }
         if isRedirect { return "redirect" + (port.map { " to \($0)" } ?? "") }
         if isUnknown { return "dnat" }
         guard let address else { return "dnat to \(port ?? "?")" }
@@ -124,6 +137,7 @@ enum NATField: Hashable {
     case inIndex
     case outIndex
     case destinationType
+    case sourceType
     /// A number by chance or by a hash: every value is possible.
     case chance
     /// What is not known here, by its name.
@@ -165,6 +179,8 @@ enum NATCondition: Equatable {
     case ports([ClosedRange<Port>])
     case destination(AddressBlock, isNegated: Bool)
     case destinationIsOwn(Bool)
+    /// Whether the client is this machine itself.
+    case sourceIsOwn(Bool)
     case source(AddressBlock?, isNegated: Bool)
     case inInterface(String, isNegated: Bool)
     case outInterface(String, isNegated: Bool)

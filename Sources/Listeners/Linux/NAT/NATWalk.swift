@@ -9,7 +9,8 @@ internal import TwinportModel
 //                                     └▶ accept, return: what was asked for until here goes no further
 //
 // The first rule that decides about a port counts. What a rule asks that is not understood stays with the way, and later
-// with the port: it is told, and no mirror stands for it.
+// with the port: it is told, and no mirror stands for it. Where a rule lets some clients past those behind it
+// (`-s 10.0.0.0/8 -j RETURN`), these serve the others only: the exception goes into their ways.
 
 // Work is counted: one for each chain and rule that is come to, and one for each step, for each way that takes it, for each
 // element of a set that it is compared with; more where a way is long. At a limit everything ends at once.
@@ -27,21 +28,28 @@ struct NATWalk {
     private(set) var hits: [NATHit] = []
     /// Whether there was more than could be followed.
     private(set) var isCut: Bool
-    /// What is decided already, without a hit, at the hook that is followed.
-    private var settled: [NATWay] = []
+    /// What is decided already, without a hit, in the base chain that is followed.
+    private var settled: [Settled] = []
     /// What was done so far.
     private(set) var work = 0
     private var limit = 0
+
+    /// What goes past all rules that are still to come: of the chain that is followed, or of its base chain.
+    private struct Settled {
+        let way: NATWay
+        let isForBase: Bool
+    }
 
     /// Follows all of them.
     init(_ ruleset: NATRuleset) {
         self.ruleset = ruleset
         isCut = ruleset.isCut
         for hook in [NATHook.output, .prerouting] {
-            settled = []
             limit += Self.mostWork / 2
             let bases = ruleset.bases.filter { $0.hook == hook }
             for base in bases.sorted(by: { $0.priority < $1.priority }) {
+                // What one base chain accepts, the next one sees.
+                settled = []
                 let start = NATWay(family: base.chain.family)
                 _ = follow(base.chain, start, at: hook, depth: 0)
             }
@@ -75,6 +83,8 @@ struct NATWalk {
             return .goesOn
         }
         guard spend(1) else { return .ended }
+        let before = settled.count
+        defer { settled = settled[..<before] + settled[before...].filter(\.isForBase) }
         for rule in ruleset.rules[chain] ?? [] {
             guard spend(1) else { return .ended }
             let place = Place(chain: chain, rule: rule, entry: way, hook: hook, depth: depth)
@@ -203,8 +213,12 @@ struct NATWalk {
         switch verdict {
         case .continues: return .next
         case .returns, .ends:
-            if way != place.entry, way.isPlain, settled.count < Self.mostSettled {
-                settled.append(way)
+            if way != place.entry {
+                guard settled.count < Self.mostSettled else {
+                    isCut = true
+                    return .next
+                }
+                settled.append(Settled(way: way, isForBase: verdict == .ends))
             }
             return verdict == .ends ? .ended : .returned
         case .jump(let chain), .goto(let chain):
@@ -233,18 +247,35 @@ struct NATWalk {
         var way = naming(state.way, place)
         guard let ports = way.ports, let target = state.target(of: step) else { return }
         let comparisons = settled.reduce(0) {
-            $0 + 1 + $1.notDestinations.count * way.notDestinations.count / 4
+            $0 + 1 + $1.way.notDestinations.count * way.notDestinations.count / 4
         }
         guard spend(4 * way.weight + comparisons / 4) else { return }
-        let others = settled.filter { $0.covers(way) }
+        let others = settled.lazy.map(\.way).filter { $0.isPlain && $0.covers(way) }
         guard spend(others.count * ports.count / 2) else { return }
         way.ports = ports.filter { range in !others.contains { $0.holds(range) } }
-        guard way.ports?.isEmpty == false else { return }
+        for way in split(way) { add(NATHit(hook: place.hook, way: way, target: target)) }
+    }
+
+    private mutating func add(_ hit: NATHit) {
+        guard hit.way.ports?.isEmpty == false else { return }
         guard hits.count < Self.mostHits else {
             isCut = true
             return
         }
-        hits.append(NATHit(hook: place.hook, way: way, target: target))
+        hits.append(hit)
+    }
+
+    /// A way to a hit: that of the ports for which an earlier rule lets some clients past, and that of all others.
+    private mutating func split(_ way: NATWay) -> [NATWay] {
+        let exceptions = settled.map(\.way).filter { !$0.isPlain && $0.meets(way) }
+        guard !exceptions.isEmpty, let ports = way.ports else { return [way] }
+        guard spend(exceptions.reduce(0) { $0 + $1.weight }) else { return [] }
+        let touched = PortSet.sorted(exceptions.flatMap { $0.ports ?? [0...Port.max] })
+        var free = way
+        free.ports = PortSet.common(ports, PortSet.complement(touched))
+        var others = exceptions.reduce(way) { $0.lacking($1) }
+        others.ports = PortSet.common(ports, touched)
+        return [free, others]
     }
 }
 
@@ -262,6 +293,17 @@ extension NATWay {
         let isThere = destination == nil || destination == other.destination
         return isOfFamily && isOfProtocol && isThere
             && notDestinations.allSatisfy(other.notDestinations.contains)
+    }
+
+    /// Whether something of `other` may come here.
+    fileprivate func meets(_ other: NATWay) -> Bool {
+        let isOfFamily = isIPv6 == nil || other.isIPv6 == nil || isIPv6 == other.isIPv6
+        let isOfProtocol =
+            transport == nil || other.transport == nil || transport == other.transport
+        guard isOfFamily, isOfProtocol else { return false }
+        guard let place = other.destination else { return true }
+        let isElsewhere = destination.map { $0 != place && $0.isSingle && place.isSingle } ?? false
+        return !isElsewhere && !notDestinations.contains(place)
     }
 
     /// Whether all of these ports come here.

@@ -22,6 +22,10 @@ struct NATWay: Equatable {
     var notSources: [AddressBlock] = []
     /// Whether only some clients come here, and it is not known which.
     var isForSome = false
+    /// Interfaces whose clients an earlier rule lets past.
+    var pastInterfaces: [String] = []
+    /// Whether an earlier rule lets some clients past, so that not all come here.
+    var isPassed = false
     /// What else is asked, that is not understood.
     var unreadable: String?
     /// The rule that asks for the port.
@@ -67,6 +71,7 @@ struct NATWay: Equatable {
         case .destination(let block, let isNegated): return toBlock(block, isNegated)
         // Connections to this machine are the only ones of interest.
         case .destinationIsOwn(let isOwn): return isOwn ? way : nil
+        case .sourceIsOwn(let isOwn): return isOwn == (hook == .output) ? way : nil
         case .source(let block, let isNegated): return from(block, isNegated)
         case .inInterface(let name, let isNegated): return arriving(name, isNegated, hook)
         case .outInterface(let name, let isNegated):
@@ -144,6 +149,31 @@ struct NATWay: Equatable {
     /// Whether it asks who the client is, beside what ``notInterfaces`` says.
     var isForSomeClients: Bool {
         interface != nil || source != nil || !notSources.isEmpty || isForSome
+    }
+
+    /// The way without what an earlier rule lets past.
+    func lacking(_ exception: NATWay) -> NATWay {
+        var way = self
+        way.unreadable = unreadable ?? exception.unreadable
+        let (interface, source) = (exception.interface, exception.source)
+        let isOne = exception.notInterfaces.isEmpty && exception.notSources.isEmpty
+        guard isOne, !exception.isForSome, interface == nil || source == nil,
+            pastInterfaces.count < Self.mostExceptions, notSources.count < Self.mostExceptions
+        else {
+            (way.isForSome, way.isPassed) = (true, true)
+            return way
+        }
+        // Of another interface, or client, nothing comes here anyway.
+        if let interface, self.interface.map({ $0 == interface }) ?? true,
+            !notInterfaces.contains(interface), !pastInterfaces.contains(interface)
+        {
+            way.pastInterfaces.append(interface)
+        }
+        if let source, !notSources.contains(source) {
+            way.notSources.append(source)
+            way.isPassed = true
+        }
+        return way
     }
 
     /// Whether a client at an address of this machine comes here.

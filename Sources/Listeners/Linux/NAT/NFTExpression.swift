@@ -80,8 +80,11 @@ enum NFTExpression {
             return [.load(field, size: size, to: slot)]
         case "fib":
             guard let slot = register(data, 1) else { return [] }
-            let isType = data.first(2)?.bigWord() == 3 && (data.first(3)?.bigWord() ?? 0) & 2 != 0
-            return [.load(isType ? .destinationType : .unreadable("fib"), size: 4, to: slot)]
+            // NFT_FIB_RESULT_ADDRTYPE, of NFTA_FIB_F_SADDR or NFTA_FIB_F_DADDR.
+            let (result, flags) = (data.first(2)?.bigWord(), data.first(3)?.bigWord() ?? 0)
+            let types: [UInt32: NATField] = [1: .sourceType, 2: .destinationType]
+            let type = result == 3 ? types[flags & 3] : nil
+            return [.load(type ?? .unreadable("fib"), size: 4, to: slot)]
         case "numgen", "hash":
             return (register(data, name == "hash" ? 2 : 1) ?? register(data, 1)).map {
                 [.load(.chance, size: 4, to: $0)]
@@ -143,6 +146,10 @@ enum NFTExpression {
     private static func nat(_ data: NetlinkAttributes) -> [NATStep] {
         // NFT_NAT_SNAT has nothing to do in these chains.
         guard data.first(1)?.bigWord() == 1 else { return [.verdict(.ends)] }
+        // NF_NAT_RANGE_NETMAP in NFTA_NAT_FLAGS: the address that was dialled tells where it goes.
+        if (data.first(7)?.bigWord() ?? 0) & 64 != 0 {
+            return [.target(NATTarget(isUnknown: true))]
+        }
         let family = data.first(2)?.bigWord()
         let isIPv6: Bool? =
             family == UInt32(NATRuleset.ipv4)

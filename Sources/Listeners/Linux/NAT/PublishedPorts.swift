@@ -16,7 +16,8 @@ internal import TwinportModel
 //
 // A rule that leaves out an interface takes some clients only, too. It takes all if what it leaves out is the bridge of the
 // containers to which it sends, as Docker's `! -i docker0`: the target is in that interface's own network, and behind it
-// there is no router.
+// there is no router. An interface that an earlier rule lets past may be any bridge without a router (Docker has such a rule
+// for each of its networks).
 //
 // `remote` goes through an own address and not through loopback, because a packet from 127.0.0.1 leaves this machine only
 // with `route_localnet` and a rule that masquerades it.
@@ -35,6 +36,8 @@ struct PublishedPorts {
         var routesLoopback = false
         /// The networks of interfaces behind which there is no router, as bridges of containers are.
         var innerNetworks: [String: [AddressBlock]] = [:]
+        /// The interfaces that are bridges.
+        var bridges: Set<String> = []
     }
 
     /// A listener, and what is known of who made the rule.
@@ -131,7 +134,10 @@ struct PublishedPorts {
         var hits = places[place] ?? Hits()
         if places[place] == nil { budget -= comparisons(for: hit) / 4 }
         switch hit.hook {
-        case .output: hits.output = hits.output ?? hit
+        // The first one counts, but one for all clients before one for those of some addresses.
+        case .output where hits.output.map { $0.way.isForSomeClients } ?? true:
+            if hits.output == nil || !hit.way.isForSomeClients { hits.output = hit }
+        case .output: break
         // One that takes all clients counts before one that takes some.
         case .prerouting where hits.outside == nil || isOpen && !hits.isOpen:
             (hits.outside, hits.isOpen) = (hit, isOpen)
@@ -159,6 +165,9 @@ struct PublishedPorts {
             isV6Only: address == .anyV6)
         var publication = Publication(rule: Self.words(hit))
         (publication.near, publication.far) = ways(place, hits.output, open)
+        publication.takesLocal =
+            hits.output != nil && publication.near?.port == place.port
+            && publication.near.map { isOwn($0.address) } == true
         var traits = SocketTraits()
         if publication.near == nil, publication.far == nil {
             traits.obstacle = .other(Self.obstacle(hits))
@@ -184,6 +193,9 @@ struct PublishedPorts {
         let ways = [hits.output, hits.outside].compactMap { $0?.way }
         if let what = ways.lazy.compactMap(\.unreadable).first {
             return "its rule asks for something that is not understood (\(what))"
+        }
+        if ways.contains(where: { $0.isPassed || !$0.pastInterfaces.isEmpty }) {
+            return "a rule before its own lets some clients past"
         }
         if ways.contains(where: { $0.isForSomeClients || !$0.notInterfaces.isEmpty }) {
             return "its rule serves some clients only"
@@ -215,10 +227,14 @@ struct PublishedPorts {
     /// Whether clients of all other machines come to a rule.
     private func isForAll(_ hit: NATHit) -> Bool {
         guard hit.way.unreadable == nil, !hit.way.isForSomeClients else { return false }
-        return hit.way.notInterfaces.allSatisfy { name in
-            guard let target = hit.target.address else { return false }
-            return machine.innerNetworks[name]?.contains { $0.contains(target) } ?? false
+        let isPassed = hit.way.pastInterfaces.contains { name in
+            !machine.bridges.contains(name) || machine.innerNetworks[name] == nil
         }
+        return !isPassed
+            && hit.way.notInterfaces.allSatisfy { name in
+                guard let target = hit.target.address else { return false }
+                return machine.innerNetworks[name]?.contains { $0.contains(target) } ?? false
+            }
     }
 
     /// Where it is dialled, for clients like programs of this machine and for others.
@@ -274,8 +290,7 @@ struct PublishedPorts {
     /// Where a rule sends what arrives from outside, to be dialled without the rule.
     private func direct(_ place: Place, _ hit: NATHit) -> Endpoint? {
         guard !hit.target.isUnknown else { return nil }
-        let ports = hit.target.ports
-        let port = ports.map { $0.contains(place.port) ? place.port : $0.lowerBound } ?? place.port
+        let port = hit.target.port(for: place.port)
         if !hit.target.isRedirect, let address = hit.target.address {
             return Endpoint(address, port)
         }

@@ -7,7 +7,7 @@ internal import TwinportModel
 //
 //     nftables ──notification──▶ isNoted ─▶ dump ─▶ NATWalk ─▶ hits ─▶ PublishedPorts ─▶ listeners
 //     addresses ─notification──▶ ──────────────────────────────────────▲
-//     iptables-legacy: compared every two seconds, where it has a NAT table
+//     iptables-legacy, IPVS: compared every two seconds, where they have something
 //
 // Nothing is read between notifications. Where the kernel does not notify, nftables' generation number is asked for every
 // two seconds. A dump is followed by a pause of fifty times its cost, so that a machine whose rules change all the time
@@ -24,6 +24,8 @@ final class PublishedSource {
     private static let addressGroups: [Int32] = [1, 5, 9]
 
     private let reader = RuleReader()
+    private let services: ServiceReader
+    private let links = Links()
     private let finder: any ProcessFinder
     private var rules = Rules()
     private var pace = Pace()
@@ -37,6 +39,8 @@ final class PublishedSource {
     private struct Rules {
         var hits: [NATHit] = []
         var legacy = NATRuleset()
+        /// How they were read, or why not.
+        var state = ""
         var generation: UInt32?
         var found: [PublishedPorts.Found] = []
         var isCut = false
@@ -71,8 +75,10 @@ final class PublishedSource {
         }
     }
 
-    init(finder: any ProcessFinder) {
+    /// - Parameter services: Where the kernel lists those of IPVS.
+    init(finder: any ProcessFinder, services: String = ServiceReader.ownTable) {
         self.finder = finder
+        self.services = ServiceReader(services)
     }
 
     // MARK: Notifications
@@ -123,7 +129,7 @@ final class PublishedSource {
         poll(at: now)
         let isDue = pace.isNoted && pace.pausesUntil.map { now >= $0 } ?? true
         let haveRulesChanged = isDue && read(at: now)
-        if haveRulesChanged || pace.areAddressesNoted { derive() }
+        if haveRulesChanged || pace.areAddressesNoted { derive(at: now) }
         let areOwnersNews = findOwners(at: now)
         guard haveRulesChanged || pace.areAddressesNoted || areOwnersNews else { return nil }
         pace.areAddressesNoted = false
@@ -137,8 +143,10 @@ final class PublishedSource {
     private func poll(at now: Instant) {
         var pace = pace
         defer { self.pace = pace }
-        let reader = reader
+        let (reader, services) = (reader, services)
+        var areServicesOther = false
         let isNews = pace.legacy.look(at: now) {
+            areServicesOther = services.isOther()
             var legacy = NATRuleset()
             for isIPv6 in [false, true] where RuleReader.hasLegacy(isIPv6: isIPv6) {
                 if let table = reader.legacy(isIPv6: isIPv6) { legacy.add(table) }
@@ -148,6 +156,8 @@ final class PublishedSource {
             return true
         }
         if isNews { pace.isNoted = true }
+        // They lead to no rule: only the listeners are made anew.
+        if areServicesOther { pace.areAddressesNoted = true }
         guard !isTold, pace.pollsAt.map({ now >= $0 }) ?? true else { return }
         pace.pollsAt = now + Self.pollEvery
         pace.areAddressesNoted = true
@@ -169,12 +179,12 @@ final class PublishedSource {
         switch reader.nftables() {
         case .outdated: return false
         case .refused(let why):
-            state = "none: \(why)"
-            if !ruleset.bases.isEmpty { state = "iptables-legacy; nftables: \(why)" }
+            rules.state = "none: \(why)"
+            if !ruleset.bases.isEmpty { rules.state = "iptables-legacy; nftables: \(why)" }
         case .read(let read):
             ruleset.add(read)
-            state = "nftables" + (rules.legacy.bases.isEmpty ? "" : ", iptables-legacy")
-            if !isTold { state += ", every two seconds" }
+            rules.state = "nftables" + (rules.legacy.bases.isEmpty ? "" : ", iptables-legacy")
+            if !isTold { rules.state += ", every two seconds" }
         }
         pace.isNoted = false
         let walk = NATWalk(ruleset)
@@ -183,13 +193,29 @@ final class PublishedSource {
         return true
     }
 
-    /// Makes listeners of the hits.
-    private func derive() {
+    /// Makes listeners of the hits, and of IPVS' services.
+    private func derive(at now: Instant) {
+        let links = links?.all(at: now) ?? []
         let ports = PublishedPorts(
-            rules.hits, on: rules.hits.isEmpty ? .init() : Self.machine(for: rules.hits))
+            rules.hits, on: rules.hits.isEmpty ? .init() : Self.machine(for: rules.hits, links))
         rules.found = ports.found
-        let note = "; some rules are left out: there are too many, or they take too many ports"
-        if rules.isCut || ports.isCut, !state.hasSuffix(note) { state += note }
+        if !services.known.isEmpty {
+            let inner = Set(links.filter { $0.kind == "dummy" }.map(\.name))
+            let nodes = Network.addresses(without: inner).prefix(Self.mostAddresses)
+            rules.found += PublishedPorts.found(services.known, nodes: Array(nodes))
+        }
+        state = rules.state + (services.known.isEmpty ? "" : ", IPVS")
+        if rules.isCut || ports.isCut || services.isCut {
+            state += "; some rules are left out: there are too many, or they take too many ports"
+        }
+        // Its programs in the kernel publish ports, too.
+        if links.contains(where: { $0.name == "cilium_host" }) {
+            state += "; not read: what Cilium's eBPF programs publish"
+        }
+        noteTargets()
+    }
+
+    private func noteTargets() {
         let targets = Set(rules.found.compactMap(\.target))
         owners.known = owners.known.filter { targets.contains($0.key) }
         owners.wanted = owners.wanted.filter { targets.contains($0.key) }
@@ -199,17 +225,22 @@ final class PublishedSource {
         }
     }
 
-    private static func machine(for hits: [NATHit]) -> PublishedPorts.Machine {
+    private static func machine(
+        for hits: [NATHit], _ links: [NetworkLink]
+    ) -> PublishedPorts.Machine {
         let folder = "/proc/sys/net/ipv4/conf"
         let routes = SystemFiles.names(in: folder).contains { name in
             !name.hasPrefix(".")
                 && SystemFiles.text("\(folder)/\(name)/route_localnet")?.first == "1"
         }
         // Routes are many on some machines.
-        let areNetworksAsked = hits.contains { !$0.way.notInterfaces.isEmpty }
+        let areNetworksAsked = hits.contains {
+            !$0.way.notInterfaces.isEmpty || !$0.way.pastInterfaces.isEmpty
+        }
         return PublishedPorts.Machine(
             addresses: Array(Network.addresses().prefix(mostAddresses)), routesLoopback: routes,
-            innerNetworks: areNetworksAsked ? NetworkFiles.innerNetworks() : [:])
+            innerNetworks: areNetworksAsked ? NetworkFiles.innerNetworks() : [:],
+            bridges: Set(links.filter { $0.kind == "bridge" }.map(\.name)))
     }
 
     // MARK: Owners

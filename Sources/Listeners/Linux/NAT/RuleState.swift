@@ -265,6 +265,8 @@ struct FieldTest {
         // RTN_LOCAL.
         case .destinationType:
             return [.destinationIsOwn((value.nativeWord() == 2) != isNegated)]
+        case .sourceType:
+            return [.sourceIsOwn((value.nativeWord() == 2) != isNegated)]
         case .chance: return []
         case .unreadable(let what): return [.unreadable(what)]
         }
