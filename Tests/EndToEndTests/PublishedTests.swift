@@ -361,16 +361,24 @@ extension EndToEnd {
 
         @Test func `a socket that was passed to another process belongs to that one`() throws {
             try with { lab, _ in
-                let pass =
-                    "import os, socket, time; s = socket.create_server((\"0.0.0.0\", 8095)); "
-                    + "os.set_inheritable(s.fileno(), True); time.sleep(2); "
-                    + "os.fork() and os._exit(0); os.execvp(\"sleep\", [\"sleep\", \"100\"])"
+                let sign = "\(lab.directory)/pass"
+                let pass = """
+                    import os, socket, time
+                    s = socket.create_server(("0.0.0.0", 8095))
+                    os.set_inheritable(s.fileno(), True)
+                    while not os.path.exists("\(sign)"): time.sleep(0.1)
+                    os.fork() and os._exit(0)
+                    os.execvp("sleep", ["sleep", "100"])
+                    """
                 let first = try lab.start(.guest, sh: "exec python3 -c '\(pass)'")
                 try lab.wait("the first owner") {
                     try lab.port("0.0.0.0:8095")?.owner == "\(first.pid)/python3"
                 }
+                try Data().write(to: URL(filePath: sign))
                 try lab.wait("the next owner", within: 10) {
-                    try lab.port("0.0.0.0:8095")?.owner?.hasSuffix("/sleep") == true
+                    // It is there until somebody asks how it ended.
+                    try !first.isRunning
+                        && lab.port("0.0.0.0:8095")?.owner?.hasSuffix("/sleep") == true
                 }
                 #expect(try lab.port("0.0.0.0:8095")?.state == "active")
             }
