@@ -190,6 +190,7 @@ extension EndToEnd {
                     .host,
                     sh: "exec env PATH=\(tools):$PATH python3 -u \(Self.notifier) --every 0.5 "
                         + "--control \(lab.controlPath)")
+                try lab.wait("it to follow", within: 30) { notifier.output.contains("following") }
                 func wait(_ what: String, _ words: String...) throws {
                     try lab.wait("\(what); \(notifier.output)", within: 30) {
                         let text = (try? String(contentsOfFile: told, encoding: .utf8)) ?? ""

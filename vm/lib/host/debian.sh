@@ -21,6 +21,8 @@ make_debian_tree() {
         rm -rf "$root" "$log"
         fail "debootstrap failed"
     }
+    # Not the folder's own mode: users other than root are to live there.
+    chmod 755 "$root"
     rm -rf "$log" "$root"/var/cache/apt/archives/*.deb
     tar -C "$root" --numeric-owner -cf "$debian_tree.new" .
     mv "$debian_tree.new" "$debian_tree"
