@@ -250,7 +250,7 @@ struct NATWalk {
             $0 + 1 + $1.way.notDestinations.count * way.notDestinations.count / 4
         }
         guard spend(4 * way.weight + comparisons / 4) else { return }
-        let others = settled.lazy.map(\.way).filter { $0.isPlain && $0.covers(way) }
+        let others = settled.map(\.way).filter { $0.isPlain && $0.covers(way) }
         guard spend(others.count * ports.count / 2) else { return }
         way.ports = ports.filter { range in !others.contains { $0.holds(range) } }
         for way in split(way) { add(NATHit(hook: place.hook, way: way, target: target)) }
