@@ -111,7 +111,8 @@ struct DatagramQueue {
         }
         let needed = block.count + size
         guard needed > block.capacity else { return }
-        block.reserveCapacity(max(needed, min(2 * block.capacity, Self.maxBytes)))
+        let most = Self.mostInPackets.bytes
+        block.reserveCapacity(max(needed, min(2 * block.capacity, most)))
     }
 
     /// Moves the oldest datagram into `buffer`.
