@@ -151,7 +151,8 @@ private func plan(_ key: ListenerKey, _ bind: WildcardBind, hasIPv6: Bool = true
     @Test func `a turn asks for fewer packets once they hold many datagrams`() {
         var turn = DatagramTurn()
         turn.begin()
-        #expect(turn.next == 32)
+        // As many packets as a queue has room for, should each bring 64.
+        #expect(turn.next == 8)
         turn.took(184, bytes: 184 * 1_400, packets: 4)
         #expect(turn.perPacket == 46 && turn.next == nil)
         turn.begin()
@@ -164,7 +165,23 @@ private func plan(_ key: ListenerKey, _ bind: WildcardBind, hasIPv6: Bool = true
             turn.took(1, bytes: 100)
         }
         turn.begin()
-        #expect(turn.perPacket == 1 && turn.next == 32)
+        #expect(turn.perPacket == 1 && turn.next == 8)
+    }
+
+    @Test func `a flood of single datagrams is soon taken with as few calls as there can be`() {
+        var turn = DatagramTurn()
+        var asked: [Int] = []
+        for _ in 0..<3 {
+            turn.begin()
+            while let limit = turn.next {
+                asked.append(limit)
+                turn.took(limit, bytes: limit * 100)
+            }
+            // A pause in it changes nothing.
+            turn.begin()
+            turn.took(1, bytes: 100)
+        }
+        #expect(asked == [8, 16, 32, 8, 32, 32, 32, 32])
     }
 
     @Test func `while a queue is not full a turn asks for something, whatever came before`() {
@@ -196,11 +213,69 @@ private func plan(_ key: ListenerKey, _ bind: WildcardBind, hasIPv6: Bool = true
             for _ in 0..<600 { dropped += queue.push(bytes(size).span, inPackets: true) }
             #expect(queue.load.count == most && dropped == 600 - most)
             #expect(queue.isFull)
-            // One that came alone makes room as ever.
-            #expect(queue.push(bytes(size).span) == most - 63)
+            // One that came alone makes room for itself only.
+            #expect(queue.push(bytes(size).span) == 1)
             queue.removeAll()
         }
-        #expect(budget.bytes == 0)
+        #expect(budget.bytes == 0 && budget.blockBytes == 0)
+    }
+
+    @Test func `a queue that has drained to the bound of single datagrams keeps to it`() {
+        var queue = DatagramQueue(DatagramBudget())
+        let buffer = IOBuffer(capacity: 1_000)
+        for _ in 0..<100 { #expect(queue.push(bytes(1).span, inPackets: true) == 0) }
+        for _ in 0..<36 { #expect(queue.pop(into: buffer, limit: 1) == 1) }
+        #expect(queue.push(bytes(1).span) == 1)
+        #expect(queue.load.count == 64)
+    }
+
+    @Test func `a full queue is moved within its memory for many datagrams at once`() {
+        for (size, inPackets) in [(1_400, true), (100, true), (4_000, false), (1_400, false)] {
+            var queue = DatagramQueue(DatagramBudget())
+            for _ in 0..<1_000 { _ = queue.push(bytes(size).span, inPackets: inPackets) }
+            var changes = 0
+            for _ in 0..<2_000 {
+                let before = queue.capacity
+                #expect(queue.push(bytes(size).span, inPackets: inPackets) == 1)
+                if queue.capacity != before { changes += 1 }
+            }
+            #expect(changes <= 1, "\(size)")
+        }
+    }
+
+    @Test func `memory that nearly empty queues keep is bounded, however they came to it`() {
+        let budget = DatagramBudget()
+        let buffer = IOBuffer(capacity: 1 << 20)
+        var queues: [DatagramQueue] = []
+        for _ in 0..<500 {
+            var queue = DatagramQueue(budget)
+            for _ in 0..<64 { _ = queue.push(bytes(4_096).span) }
+            for _ in 0..<32 { _ = queue.pop(into: buffer, limit: 4_096) }
+            for _ in 0..<32 { #expect(queue.push(bytes(0).span) == 0) }
+            for _ in 0..<32 { #expect(queue.pop(into: buffer, limit: 4_096) == 4_096) }
+            buffer.clear()
+            #expect(queue.load.count == 32 && queue.load.bytes == 0)
+            queues.append(queue)
+        }
+        #expect(budget.bytes == 500 * 32 * DatagramQueue.overhead)
+        let most = DatagramBudget.fewBlockBytes + (1 << 20)
+        #expect(budget.blockBytes <= most)
+        for index in queues.indices { queues[index].removeAll() }
+        #expect(budget.blockBytes == 0 && budget.bytes == 0)
+
+        // A flow that fills and ends leaves its large block to one that has a single byte.
+        queues = []
+        for _ in 0..<500 {
+            var large = DatagramQueue(budget)
+            for _ in 0..<64 { _ = large.push(bytes(4_096).span) }
+            large.removeAll()
+            var small = DatagramQueue(budget)
+            #expect(small.push(bytes(1).span) == 0)
+            queues.append(small)
+        }
+        #expect(budget.blockBytes <= most)
+        for index in queues.indices { queues[index].removeAll() }
+        #expect(budget.blockBytes == 0 && budget.bytes == 0)
     }
 
     @Test func `a turn takes no more than a queue has room for`() {

@@ -14,13 +14,11 @@ import Wire
         try Socket.boundUDP(to: place(port), isV6Only: false) { _ in }
     }
 
-    /// The datagrams that wait in a socket: their senders' ports and their bytes.
-    private static func read(_ socket: borrowing Socket) throws -> [String] {
-        let batch = DatagramBatch()
-        guard let count = try batch.receive(from: socket) else { return [] }
-        return try (0..<count).map { index in
-            let sender = try #require(batch.sender(index))
-            return batch.withPayload(index) { "\([UInt8](copying: $0)) from \(sender.port)" }
+    /// The datagrams that come to a socket, as many as are expected: their senders' ports and their bytes.
+    private static func read(_ socket: borrowing Socket, _ count: Int) throws -> [String] {
+        try hear(count, from: socket).map { datagram in
+            let sender = try #require(datagram.sender)
+            return "\(datagram.bytes) from \(sender.port)"
         }
     }
 
@@ -31,10 +29,10 @@ import Wire
         peer.offer(.udp, try server.localEndpoint())
         let stream = peer.open(.udp, try server.localEndpoint())
         peer.type(.datagram, stream, [7])
-        let batch = DatagramBatch()
-        #expect(try batch.receive(from: server) == 1)
+        let heard = try hear(1, from: server)
+        #expect(heard.count == 1)
         _ = try peer.sent()
-        return try #require(batch.sender(0))
+        return try #require(heard.first?.sender)
     }
 
     private func answers(_ peer: TypedPeer) throws -> [String] {
@@ -122,16 +120,16 @@ import Wire
         let client = try Self.socket(17_349)
         let stream = try serve(peer, client)
         moved(peer, stream, to: 17_341, then: 1)
-        #expect(try Self.read(client) == ["[1] from 17341"])
+        #expect(try Self.read(client, 1) == ["[1] from 17341"])
         #expect(peer.side.counters.flowsMoved == 1 && peer.side.counters.answersNotCarried == 0)
         moved(peer, stream, to: 17_342, then: 2)
-        #expect(try Self.read(client) == [])
+        #expect(try Self.read(client, 0) == [])
         #expect(peer.side.counters.flowsMoved == 1 && peer.side.counters.answersNotCarried == 1)
         // Both ports are free: no socket of the flow's is left.
         let first = try Self.socket(17_341)
         let second = try Self.socket(17_342)
         moved(peer, stream, to: 17_340, then: 3)
-        #expect(try Self.read(client) == ["[3] from 17340"])
+        #expect(try Self.read(client, 1) == ["[3] from 17340"])
         // What the client sends to the mirror belongs to the same stream again.
         _ = try client.sendDatagram([8].span, to: Self.place(17_340), from: nil)
         peer.turn()
@@ -163,10 +161,10 @@ import Wire
             peer.turn()
         }
         moved(peer, stream, to: obstacle == .privileged ? 1_023 : 17_341, then: 1)
-        #expect(try Self.read(client) == [])
+        #expect(try Self.read(client, 0) == [])
         #expect(peer.side.counters.answersNotCarried == 1 && peer.side.counters.flowsMoved == 0)
         moved(peer, stream, to: 17_340, then: 2)
-        #expect(try Self.read(client) == ["[2] from 17340"])
+        #expect(try Self.read(client, 1) == ["[2] from 17340"])
         #expect(peer.side.counters.answersNotCarried == 1)
         withExtendedLifetime(holder.descriptor) {}
     }

@@ -59,7 +59,7 @@ import Wire
         peer.advertise(7, .tcp, told)
         #expect(try !answers())
         peer.type(.datagram, stream, [1])
-        #expect(try DatagramBatch().receive(from: application) == 1)
+        #expect(try hear(1, from: application).count == 1)
         #expect(try answers())
     }
 }

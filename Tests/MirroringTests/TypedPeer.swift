@@ -1,4 +1,5 @@
 import EventLoop
+import Glibc
 import Logging
 import Sockets
 import Tunnel
@@ -147,4 +148,25 @@ final class TypedPeer {
             }
         }
     }
+}
+
+/// Receives datagrams that are on their way: until so many came, each waited for five seconds at most. Loopback hands
+/// them on soon, but not always before sendmsg(2) returns.
+///
+/// - Returns: All that waited; for 0 those that are there by now.
+func hear(
+    _ most: Int, from socket: borrowing Socket
+) throws -> [(bytes: [UInt8], sender: Endpoint?)] {
+    let batch = DatagramBatch()
+    var heard: [(bytes: [UInt8], sender: Endpoint?)] = []
+    repeat {
+        var entry = pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0)
+        if most > 0 { poll(&entry, 1, 5_000) }
+        guard let count = try batch.receive(from: socket) else { break }
+        for index in 0..<count {
+            let bytes = batch.withPayload(index) { [UInt8](copying: $0) }
+            heard.append((bytes, batch.sender(index)))
+        }
+    } while heard.count < most
+    return heard
 }

@@ -47,7 +47,10 @@ import TwinportModel
         _ text: Text, _ sender: DatagramSender, _ socket: borrowing Socket,
         _ way: DatagramWay?, _ limit: inout SegmentLimit
     ) throws -> Int {
-        try sender.send(text.run, of: text.bytes.span, through: socket, way, &limit)
+        let (sent, error) = sender.send(
+            text.run, of: text.bytes.span, through: socket, way, &limit)
+        if let error { throw error }
+        return sent
     }
 
     @Test(arguments: sizes, [true, false])
@@ -134,18 +137,30 @@ import TwinportModel
     }
 
     @Test func `a closed port is told, and the rest of the run is not sent`() throws {
-        let endpoint: Endpoint
-        do {
-            endpoint = try Socket.boundUDP(to: Endpoint(.loopbackV4, 0), isV6Only: true) { _ in }
-                .localEndpoint()
-        }
-        let client = try Socket.dialUDP(endpoint) { _ in }
+        // Below the ephemeral ports: nobody gets it by chance.
+        let client = try Socket.dialUDP(Endpoint(.loopbackV4, 17_390)) { _ in }
         var limit = SegmentLimit()
         let sender = DatagramSender()
         #expect(try pass(Text([3, 3]), sender, client, nil, &limit) == 2)
         wait(client.descriptor)
-        #expect(code { _ = try pass(Text([3, 3]), sender, client, nil, &limit) } == ECONNREFUSED)
+        let text = Text([3, 3])
+        let outcome = sender.send(text.run, of: text.bytes.span, through: client, nil, &limit)
+        #expect(outcome.sent == 0 && outcome.error?.code == ECONNREFUSED)
         #expect(limit.largest == 65_535)
+    }
+
+    @Test func `a source address that is not here says nothing of the size of segments`() throws {
+        let server = try Socket.boundUDP(to: Endpoint(.loopbackV4, 0), isV6Only: true) { _ in }
+        let socket = try Socket.boundUDP(to: Endpoint(.loopbackV4, 0), isV6Only: true) { _ in }
+        let absent = IPAddress.v4(IPv4Address(203, 0, 113, 9))
+        var limit = SegmentLimit()
+        let sender = DatagramSender()
+        let here = try server.localEndpoint()
+        let way = DatagramWay(to: here, from: absent)
+        #expect(try pass(Text([9, 9, 9]), sender, socket, way, &limit) == 0)
+        #expect(limit.largest == 65_535)
+        let other = DatagramWay(to: here, from: .loopbackV4)
+        #expect(try pass(Text([9, 9, 9]), sender, socket, other, &limit) == 3)
     }
 
     @Test(

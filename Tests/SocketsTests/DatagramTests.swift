@@ -96,6 +96,16 @@ import TwinportModel
         #expect(try client.sendDatagram([3].span) == true)
     }
 
+    @Test func `what is beyond the most is counted, an empty datagram as one`() {
+        let batch = DatagramBatch()
+        batch.cut(0, DatagramBatch.mostDatagrams, every: 1)
+        #expect(batch.excess == 0 && batch.byteCount == DatagramBatch.mostDatagrams)
+        batch.cut(1, 0, every: 0)
+        #expect(batch.excess == 1)
+        batch.cut(2, 7, every: 3)
+        #expect(batch.excess == 4 && batch.byteCount == DatagramBatch.mostDatagrams)
+    }
+
     @Test func `the largest datagram arrives whole, and an empty one is one`() throws {
         let server = try bound(.loopbackV4)
         let client = try Socket.dialUDP(server.localEndpoint()) { _ in }

@@ -73,6 +73,54 @@ import Wire
         #expect(victim.host.link.outgoing.count == sent)
     }
 
+    @Test func `a narrow window goes round: one busy flow does not keep another from it`() throws {
+        let victim = Victim()
+        victim.hello()
+        let tcp = try #require(victim.host.open(ScriptedFlow()))
+        victim.host.session.pump()
+        victim.data(tcp.id.rawValue, 1)
+        let flows = try (0..<2).map { _ in
+            let flow = ScriptedFlow()
+            let stream = try #require(victim.host.open(flow, .udp))
+            flow.toSendDatagrams = Array(repeating: [7], count: 400)
+            _ = stream.markReady()
+            return flow
+        }
+        victim.host.session.pump()
+        for turn in 1...20 as ClosedRange<UInt64> {
+            victim.send { Frames.writeNumber(.taken, DatagramPace.step * turn, to: &$0) }
+        }
+        let sent = flows.map { 400 - $0.toSendDatagrams.count }
+        #expect(sent.reduce(0, +) == Int(DatagramPace.narrow + 20 * DatagramPace.step))
+        #expect(sent.allSatisfy { $0 > 100 }, "\(sent)")
+    }
+
+    @Test(arguments: [(1, 32), (20_000, 4), (60_000, 2)])
+    func `a flow's turn is 32 datagrams, or those with which it reaches 64 KiB`(
+        size: Int, most: Int
+    ) throws {
+        let victim = Victim()
+        victim.hello()
+        let flows = try (0..<2).map { _ in
+            let flow = ScriptedFlow()
+            let stream = try #require(victim.host.open(flow, .udp))
+            flow.toSendDatagrams = Array(repeating: Array(repeating: 7, count: size), count: 40)
+            _ = stream.markReady()
+            return (flow, stream.id.rawValue)
+        }
+        victim.host.session.pump()
+        var decoder = FrameDecoder()
+        var position = 0
+        var order: [UInt32] = []
+        let bytes = victim.host.link.outgoing
+        while case .frame(let header, _) = try decoder.next(in: bytes.span, from: &position) {
+            if header.type == .datagram { order.append(header.stream) }
+        }
+        let first = order.prefix { $0 == flows[0].1 }.count
+        #expect(first == most)
+        #expect(order.dropFirst(first).prefix { $0 == flows[1].1 }.count == most)
+    }
+
     @Test func `a number that cannot be true, or says nothing new, lets nothing go`() {
         var pace = DatagramPace()
         pace.isOn = true

@@ -58,15 +58,16 @@ final class AnswerSocket {
         if try !socket!.sendDatagram(datagram) { resources.counters.datagramsDropped += 1 }
     }
 
-    /// Sends several answers to the client.
+    /// Sends several answers to the client, and counts those that were not sent.
     ///
     /// - Throws: ``SystemError``; `isRefused` when the client is gone.
     func send(
         _ run: DatagramRun, of bytes: Span<UInt8>, _ limit: inout SegmentLimit
     ) throws(SystemError) {
         guard socket != nil else { return }
-        let sent = try resources.sender.send(run, of: bytes, through: socket!, nil, &limit)
+        let (sent, error) = resources.sender.send(run, of: bytes, through: socket!, nil, &limit)
         resources.counters.datagramsDropped += UInt64(run.count - sent)
+        if let error { throw error }
     }
 
     /// Hands on the client's datagrams that wait, as many as a turn allows.

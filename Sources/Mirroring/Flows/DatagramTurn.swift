@@ -16,6 +16,11 @@ struct DatagramTurn {
     private var typical = 0
     /// How many came in a packet. It falls slowly: a stream of packets of many is interrupted by single ones.
     private(set) var perPacket = 1
+    /// How many packets to ask for at most. After packets of several it begins small again.
+    private var most = Self.fewest
+    /// So many of full runs are what a queue holds. What it does not hold would be dropped, and the kernel could have
+    /// kept the packets.
+    private static let fewest = DatagramQueue.mostInPackets.count / DatagramRun.capacity
 
     /// Begins the next turn.
     ///
@@ -48,7 +53,7 @@ struct DatagramTurn {
         let packet = min(max(typical * perPacket, 1), DatagramQueue.largest)
         let room = (DatagramQueue.maxBytes - bytes) / packet
         let places = (DatagramQueue.maxCount - count + perPacket - 1) / perPacket
-        let limit = min(DatagramBatch.capacity, places, room)
+        let limit = min(most, places, room)
         return isDrained || limit <= 0 ? nil : limit
     }
 
@@ -61,6 +66,12 @@ struct DatagramTurn {
         count += datagrams
         bytes += size
         guard datagrams > 0, packets > 0 else { return }
+        if datagrams > packets {
+            most = Self.fewest
+        } else if !isDrained, perPacket == 1 {
+            // Each call costs; a flood of single datagrams takes as few as it can.
+            most = min(2 * most, DatagramBatch.capacity)
+        }
         typical = (size + datagrams - 1) / datagrams
         perPacket = max((datagrams + packets - 1) / packets, perPacket / 2, 1)
     }

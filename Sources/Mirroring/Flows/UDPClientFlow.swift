@@ -154,7 +154,7 @@ final class UDPClientFlow: Flow {
             do {
                 try socket.send(run, of: bytes, &segments)
             } catch {
-                lost(error)
+                failed(error)
             }
         case .refused: resources.counters.datagramsDropped += UInt64(run.count)
         }
@@ -231,9 +231,14 @@ final class UDPClientFlow: Flow {
         keeper?.touch(self)
     }
 
-    /// Only a closed port ends the exchange; anything else concerns one datagram.
+    /// An error that cost one datagram.
     private func lost(_ error: SystemError) {
         resources.counters.datagramsDropped += 1
+        failed(error)
+    }
+
+    /// Only a closed port ends the exchange.
+    private func failed(_ error: SystemError) {
         guard error.isRefused else { return }
         if holding.hasAccepted { abort(.refused) } else { leave() }
     }

@@ -244,6 +244,8 @@ final class UDPListenerFlow: Flow {
         do {
             if try !send(datagram) { resources.counters.datagramsDropped += 1 }
         } catch {
+            // The one that met the closed port was an earlier one; this one was not sent.
+            if error.isRefused { resources.counters.datagramsDropped += 1 }
             failed(by: error)
         }
         // A stream that nobody answers: a connected socket sends it in half the time.
@@ -259,13 +261,10 @@ final class UDPListenerFlow: Flow {
             return
         }
         info.count(run.byteCount, towardsListener: true, now: resources.loop.now)
-        do {
-            let sent = try resources.sender.send(
-                run, of: bytes, through: socket!, nil, &sending.segments)
-            resources.counters.datagramsDropped += UInt64(run.count - sent)
-        } catch {
-            failed(by: error)
-        }
+        let (sent, error) = resources.sender.send(
+            run, of: bytes, through: socket!, nil, &sending.segments)
+        resources.counters.datagramsDropped += UInt64(run.count - sent)
+        if let error { failed(by: error) }
     }
 
     /// Whether the socket is, to the listener.

@@ -212,8 +212,8 @@ extension UDPMirror: DatagramMirror {
         let way = DatagramWay(
             to: client.address, from: client.local, interface: client.interface)
         // Errors of a socket that is not connected concern single datagrams.
-        let sent = try? resources.sender.send(run, of: bytes, through: socket!, way, &limit)
-        resources.counters.datagramsDropped += UInt64(run.count - (sent ?? 0))
+        let sent = resources.sender.send(run, of: bytes, through: socket!, way, &limit).sent
+        resources.counters.datagramsDropped += UInt64(run.count - sent)
     }
 
     func touch(_ flow: UDPClientFlow) {

@@ -94,19 +94,20 @@ package import TwinportModel
         }
         guard let count else { return nil }
         packetCount = Int(count)
-        for slot in 0..<packetCount { cut(slot) }
+        for slot in 0..<packetCount {
+            let length = unsafe min(Int(headers[slot].msg_len), Self.slot)
+            cut(slot, length, every: segmentSize(slot) ?? length)
+        }
         return received
     }
 
-    /// Finds the datagrams of a packet.
-    private func cut(_ slot: Int) {
-        let length = unsafe min(Int(headers[slot].msg_len), Self.slot)
-        let segment = segmentSize(slot) ?? length
+    /// Finds the datagrams of a packet of `length` bytes. An empty packet is one empty datagram; `segment` is 0 only
+    /// then.
+    func cut(_ slot: Int, _ length: Int, every segment: Int) {
         var start = 0
-        // An empty datagram is one, too.
         repeat {
             guard received < Self.mostDatagrams else {
-                return excess += (length - start + segment - 1) / max(segment, 1)
+                return excess += max(1, (length - start + segment - 1) / max(segment, 1))
             }
             let size = min(segment, length - start)
             unsafe places[received] = Place(

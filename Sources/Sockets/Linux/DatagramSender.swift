@@ -95,24 +95,27 @@ package struct DatagramWay {
     /// - Parameters:
     ///   - way: Where to; nil on a connected socket.
     ///   - limit: What is known of the way.
-    /// - Returns: How many were sent.
-    /// - Throws: ``SystemError`` when an earlier datagram met a closed port (`isRefused`): the rest of the run was not
-    ///   sent.
+    /// - Returns: How many were sent, and the error when an earlier datagram met a closed port (`isRefused`): the rest
+    ///   of the run was then not sent.
     package func send(
         _ run: DatagramRun, of bytes: Span<UInt8>, through socket: borrowing Socket,
         _ way: DatagramWay? = nil, _ limit: inout SegmentLimit
-    ) throws(SystemError) -> Int {
+    ) -> (sent: Int, error: SystemError?) {
         let raw = socket.descriptor
+        let known = limit
         setName(way)
-        return try unsafe bytes.withUnsafeBytes { (bytes) throws(SystemError) -> Int in
+        return unsafe bytes.withUnsafeBytes { (bytes) -> (sent: Int, error: SystemError?) in
             var (done, sent) = (0, 0)
             while done < run.count {
                 unsafe layOut(run, from: done, of: bytes, way, limit)
-                let step = try leave(raw, &limit)
+                let step = leave(raw, &limit)
                 done += step.done
                 sent += step.sent
+                if let error = step.error { return (sent, error) }
             }
-            return sent
+            // If they do not leave one by one either, it was not for their size as segments.
+            if sent == 0 { limit = known }
+            return (sent, nil)
         }
     }
 
@@ -187,10 +190,10 @@ package struct DatagramWay {
 
     /// Sends the messages that were laid out, up to the first whose segments the kernel refuses.
     ///
-    /// - Returns: How many datagrams are done with, and how many of them were sent.
+    /// - Returns: How many datagrams are done with, and how many of them were sent; the error of a closed port.
     private func leave(
         _ raw: Int32, _ limit: inout SegmentLimit
-    ) throws(SystemError) -> (done: Int, sent: Int) {
+    ) -> (done: Int, sent: Int, error: SystemError?) {
         var (next, done, sent) = (0, 0, 0)
         var failed: Int?
         while next < messages {
@@ -199,22 +202,23 @@ package struct DatagramWay {
                     unsafe ckernel_sendmmsg(raw, headers + next, UInt32(messages - next))
                 }
                 // There is no room for the rest.
-                guard let count else { return (done + size(of: next..<messages), sent) }
+                guard let count else { return (done + size(of: next..<messages), sent, nil) }
                 let taken = size(of: next..<(next + Int(count)))
                 (next, done, sent) = (next + Int(count), done + taken, sent + taken)
             } catch {
-                if error.isRefused { throw error }
+                if error.isRefused { return (done, sent, error) }
                 let datagrams = size(of: next..<(next + 1))
-                if datagrams > 1, lower(&limit, at: next, error) { return (done, sent) }
                 // It may be an earlier datagram's, which whatever call comes next is told.
                 if datagrams > 1, failed != next {
                     failed = next
+                } else if datagrams > 1, lower(&limit, at: next, error) {
+                    return (done, sent, nil)
                 } else {
                     (next, done) = (next + 1, done + datagrams)
                 }
             }
         }
-        return (done, sent)
+        return (done, sent, nil)
     }
 
     /// How many datagrams some messages have.

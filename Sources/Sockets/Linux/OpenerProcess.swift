@@ -100,8 +100,10 @@ package final class OpenerProcess: Sendable {
     /// Another way to the same process, for one node of several: each asks on a thread of its own. Does not wait for the
     /// process.
     ///
-    /// - Returns: One that has ended when the process is gone, and one that ends soon when it has too many. The node then
-    ///   makes no sockets: without an opener it would do so itself, where its sandbox is in the way.
+    /// - Returns: One that has ended when the process is gone, when this one has no descriptor left, or when so many
+    ///   questions wait in the pipe that nothing fits into it; and one that ends soon when the process has too many. The
+    ///   node then makes no sockets for as long as it lives, and its forwards say that the opener ended: without an opener
+    ///   it would do so itself, where its sandbox is in the way.
     package func channel() -> OpenerProcess {
         // The kernel's buffer has room for all channels that may be: 212,992 bytes, and a message takes about a thousand.
         guard let (own, far) = PacketPipe.pair() else { return Self.ended }

@@ -223,11 +223,14 @@ extension Session {
 
     private func fillData() {
         while mayFill, let stream = scheduler.nextReady() {
+            let most = outbox.count + Self.datagramBytesPerTurn
             fill(from: stream)
             guard stream.transport == .udp else { continue }
             var left = Self.datagramsPerTurn - 1
-            let most = outbox.count + Self.datagramBytesPerTurn
-            while left > 0, outbox.count < most, mayFill, scheduler.takeBack(stream) {
+            // A flow that used up the window is held behind those that got nothing of it, not before them.
+            while left > 0, outbox.count < most, mayFill, outgoing.pace.isOpen,
+                scheduler.takeBack(stream)
+            {
                 fill(from: stream)
                 left -= 1
             }
