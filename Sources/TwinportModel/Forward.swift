@@ -155,8 +155,9 @@ public enum ForwardAllowance: Equatable, Sendable {
                 : "expected unix:///PATH or tcp/ADDRESS:PORT"
         }
         let place = text.dropFirst(4)
-        // It stands for the colon and the port as well.
-        if place.hasSuffix("*"), isAddress(place) { return nil }
+        // It stands for the colon and the port as well, unless these are there.
+        let hasPort = place.hasSuffix(place.hasPrefix("[") ? "]:*" : ":*")
+        if place.hasSuffix("*"), !hasPort, isAddress(place) { return nil }
         guard let colon = place.lastIndex(of: ":"), !place.hasSuffix("]") else {
             return
                 "it has no port; expected tcp/ADDRESS:PORT, as \(text):80, or \(text):* for all ports"

@@ -60,6 +60,7 @@ import TwinportModel
         // What would never match.
         ("tcp/[0:0:0:0:0:0:0:1]:80", "in another spelling; expected [::1]"),
         ("tcp/[::ffff:127.0.0.1]:80", "in another spelling; expected 127.0.0.1"),
+        ("tcp/[::ffff:127.0.0.1]:*", "in another spelling; expected 127.0.0.1"),
         ("tcp/224.0.0.1:80", "\"224.0.0.1\" is no address of one machine"),
         ("unix:///run/../x.sock", "a path with .. is never allowed"),
         ("unix:///run/../*", "a path with .. is never allowed"),
