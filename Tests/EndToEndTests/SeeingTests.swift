@@ -242,7 +242,7 @@ extension EndToEnd {
             ) {
                 let (process, pipe) = (Process(), Pipe())
                 process.executableURL = URL(filePath: "/usr/bin/timeout")
-                process.arguments = ["10", "/usr/bin/python3", "-B"] + words
+                process.arguments = ["-s", "KILL", "10", "/usr/bin/python3", "-B"] + words
                 process.environment = environment
                 (process.standardOutput, process.standardError) = (pipe, pipe)
                 try process.run()
