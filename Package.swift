@@ -182,7 +182,9 @@ let package = Package(
         tests(
             "AgentControlTests",
             ["AgentControl", "EventLoop", "Posix", "Reports", "TestSupport", "TwinportModel"]),
-        tests("HostHelperTests", ["EventLoop", "HostHelper", "Posix"]),
+        tests(
+            "HostHelperTests",
+            ["EventLoop", "HostHelper", "Posix", "Settings", "TwinportKit", "TwinportModel"]),
         tests("ProgramSupportTests", ["EventLoop", "Posix", "ProgramSupport", logging]),
         tests("WireTests", ["TwinportModel", "TestSupport", "Wire"]),
         .testTarget(

@@ -28,6 +28,13 @@ struct HostedGuest: Sendable {
     var trouble: String?
     /// Whether it was started.
     var isRunning = false
+
+    /// Whether a plan that failed may be tried again without anybody's word. Where the new tunnel's place takes the old
+    /// one's, that one would be closed for each attempt, and the flows in it reset.
+    func mayRetry(_ plan: Settings.Guest) -> Bool {
+        guard isRunning, plan.tunnel != settings.tunnel else { return true }
+        return !plan.tunnel.excludes(settings.tunnel)
+    }
 }
 
 /// The nodes of all guests. Changed on the main thread; any thread reads the list.
@@ -95,12 +102,14 @@ final class HostedGuests {
     /// What could not be applied.
     var troubles: [String] { list.withLock { $0 }.compactMap(\.trouble) }
 
-    /// Tries again what could not be applied, where there are several guests.
+    /// Tries again what could not be applied, where there are several guests and nobody's flows end by that.
     func retry(_ settings: Settings) {
         let plans = settings.allGuests
         guard plans.count > 1, !troubles.isEmpty else { return }
         for guest in list.withLock({ $0 }) where guest.trouble != nil {
-            if let plan = plans.first(where: { $0.name == guest.settings.name }) {
+            if let plan = plans.first(where: { $0.name == guest.settings.name }),
+                guest.mayRetry(plan)
+            {
                 settle(plan, settings)
             }
         }

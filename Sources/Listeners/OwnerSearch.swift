@@ -20,6 +20,8 @@ struct OwnerSearch {
     /// How often known owners are looked at, in milliseconds, and how many processes at once.
     static let verifyEvery: UInt64 = 2_000
     static let mostVerified = 64
+    /// How many new names a process may take before it is not looked at any more.
+    static let mostNames = 3
 
     private struct Wanted {
         var inode: UInt64
@@ -46,6 +48,25 @@ struct OwnerSearch {
         var last: Int32 = 0
         /// Processes that were found again where a look had missed them: nothing can be told of these.
         var trusted: Set<Int32> = []
+        /// How often processes were found again under another name.
+        var renamed: [Int32: Int] = [:]
+
+        /// Notes who has the socket of one that a look had missed. A process may have another name now, and pass its
+        /// sockets on later; one that is renamed again and again would be looked for all the time.
+        mutating func note(_ owner: SocketOwner, after last: SocketOwner) {
+            guard owner.pid == last.pid else { return }
+            if owner.command != last.command {
+                renamed[owner.pid, default: 0] += 1
+                guard renamed[owner.pid, default: 0] >= OwnerSearch.mostNames else { return }
+            }
+            trusted.insert(owner.pid)
+        }
+
+        /// Forgets processes that own nothing any more.
+        mutating func keep(_ owners: Dictionary<Int32, SocketOwner>.Keys) {
+            trusted.formIntersection(owners)
+            renamed = renamed.filter { owners.contains($0.key) }
+        }
     }
 
     init() {}
@@ -87,9 +108,7 @@ struct OwnerSearch {
             let isKnown = owner != nil && owner?.container != .unknown
             let next = isKnown ? nil : Self.again(one, at: now)
             wanted[key] = next
-            if let last = one.last, let owner, last.pid == owner.pid {
-                verification.trusted.insert(last.pid)
-            }
+            if let last = one.last, let owner { verification.note(owner, after: last) }
             if owner != nil || (one.last != nil && next == nil) {
                 found.append(Found(key: key, inode: one.inode, owner: owner))
             }
@@ -111,7 +130,7 @@ struct OwnerSearch {
         for listener in known.values {
             if let owner = listener.owner, owner.pid != 0 { owners[owner.pid] = owner }
         }
-        verification.trusted.formIntersection(owners.keys)
+        verification.keep(owners.keys)
         let numbers = owners.keys.filter { !verification.trusted.contains($0) }.sorted()
         let (last, most) = (verification.last, Self.mostVerified)
         let turn = numbers.filter { $0 > last }.prefix(most)

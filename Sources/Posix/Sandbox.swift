@@ -46,9 +46,10 @@ package enum Sandbox {
             self.readsForeignFiles = readsForeignFiles
         }
 
-        /// Lets sockets be made at these paths, in folders that exist by now.
+        /// Lets sockets be made at these paths, in folders that exist by now: of others the kernel's rules know nothing,
+        /// even if they are made later.
         package mutating func allowSockets(at paths: [String]) {
-            socketFolders += paths.map(Self.folder)
+            socketFolders += paths.map(Self.folder).filter { SystemFiles.kind(at: $0) == .folder }
         }
 
         /// Whether a socket can be made at a path.

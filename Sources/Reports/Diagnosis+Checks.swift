@@ -23,12 +23,15 @@ extension Diagnosis {
             return Finding("settings", .problem, problem, fix: "correct that place, and save")
         case .good:
             if let error = facts.status?.settingsError {
+                let isTunnels = facts.status?.settingsErrorOf == SettingsFault.tunnel.rawValue
                 return Finding(
                     "settings", .problem,
-                    facts.status?.settingsErrorOf == SettingsFault.tunnel.rawValue
+                    isTunnels
                         ? "a tunnel of the file cannot be opened; the rest is in force: \(error)"
                         : "the helper does not apply its file: \(error)",
-                    fix: "correct that, and save the file again")
+                    fix: isTunnels
+                        ? "correct that; save the file again if the tunnel is not there within ten seconds"
+                        : "correct that, and save the file again")
             }
             return helperReadsAnother(facts)
                 ?? Finding("settings", .ok, "\(facts.settingsPath) is valid")
@@ -247,7 +250,8 @@ extension Diagnosis {
         let ends = port.forward.map { [$0.service, $0.socket] } ?? []
         // The other machine's end may have no name here.
         let end = ends.first { !$0.hasPrefix("(") }
-        return "\(facts.program) explain \(end ?? "\(port.listener.port)/\(port.kind.name)")"
+        let question = end ?? "\(port.listener.port)/\(port.kind.name)"
+        return "\(facts.program) explain \(ShellWord.quoted(question))"
     }
 
     /// Listeners without a mirror for another reason than a local one or a setting.

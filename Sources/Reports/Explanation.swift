@@ -99,7 +99,8 @@ package enum Explanation {
         }
         let trouble =
             "The settings are in force, except for a tunnel that cannot be opened: \(error).\n"
-            + "  Fix: correct that, and save the file again; an earlier tunnel stays until then."
+            + "  Fix: correct that; save the file again if the tunnel is not there within ten seconds. An earlier tunnel "
+            + "stays until then."
         return [circumstances(outlook), trouble].compactMap { $0 }.joined(separator: "\n\n")
     }
 

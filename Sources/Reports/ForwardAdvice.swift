@@ -26,7 +26,7 @@ struct ForwardAdvice {
         case .targetFails:
             "see \(place(hasService)) whether something answers at \(service); the count ends with the next "
                 + "connection that does."
-        case .untold: "\"twinport explain \(known)\" on the host says why."
+        case .untold: "\"twinport explain \(ShellWord.quoted(known))\" on the host says why."
         case .other: general
         default: nil
         }
@@ -51,32 +51,35 @@ struct ForwardAdvice {
 
     private func about(_ trouble: ForwardTrouble) -> String {
         switch trouble {
-        case .missing(let path), .noFolder(let path): absent(path)
+        case .missing(let path): absent(path)
+        case .noFolder: naming("another place") + "; it is tried again by itself."
         case .noSocket(let path), .anothersSocket(let path, _): inTheWay(path)
         case .silent(let path):
-            "start the service again: the program that made \(path) ended. The socket is back as soon as there is "
+            "start the service again: the program that made \(quoted(path)) ended. The socket is back as soon as there is "
                 + "another file, or when it is tried again, within a minute."
         case .nothingListens(let endpoint):
             "start the service at \(endpoint) \(place(hasService)), or \(naming("its address")); the socket "
                 + "appears within a second."
         case .pathInUse(let path):
-            "end the program that listens at \(path) (\"ss -xlp\" \(place(makesSocket)) names it), or "
+            "end the program that listens at \(quoted(path)) (\"ss -xlp\" \(place(makesSocket)) names it), or "
                 + "\(naming("another place")); it is tried again every two seconds."
         case .unsafeOwner(let path, let user): unsafe(path, user)
         case .unsafeMode(let path):
-            "chmod go-w \(path), or chmod +t if it is a folder for many users; it is tried again every two "
-                + "seconds."
+            "chmod go-w \(quoted(path)) \(place(makesSocket)), or chmod +t if it is a folder for many users; it "
+                + "is tried again every two seconds."
         case .unsafeWay, .oddLink, .replaced:
             naming("the path itself, without other users' links,")
                 + ", in folders of root's or of the user who runs the service."
         case .noRights(let user): rights(user)
         case .system: permission(trouble.code)
         case .notAllowed:
-            "let the agent take part: --forwards \(end(.guest)), or TWINPORT_FORWARDS=\(end(.guest)) in "
+            "let the agent take part: --forwards \(quoted(end(.guest))), or "
+                + "TWINPORT_FORWARDS=\(quoted(end(.guest))) in "
                 + "/etc/twinport/agent.env, with commas before others; then restart it."
         case .tooOld: "install this version of twinport-agent in the guest, and restart it."
         case .openerEnded:
-            "restart \(program(isAboutSocket("") ? makesSocket : hasService)), whose process for sockets ended."
+            "restart the program that says so, \(program(hasService)) or \(program(makesSocket)): its process for "
+                + "sockets ended."
         }
     }
 
@@ -86,27 +89,34 @@ struct ForwardAdvice {
         return text.hasPrefix("unix:") || text.hasPrefix("(") ? text : "tcp/\(text)"
     }
 
-    /// Whether a path is the socket's or above it, and not the service's.
-    private func isAboutSocket(_ path: String) -> Bool {
-        socket.hasPrefix(ForwardPlace.unix(path).text)
-            && !service.hasPrefix(ForwardPlace.unix(path).text)
+    /// The other machine may have said it: what is copied into a shell is one word.
+    private func quoted(_ text: String) -> String { ShellWord.quoted(text) }
+
+    /// The machine that a path is of. With such a path at both ends nothing tells which one it is.
+    private func whose(_ path: String) -> String {
+        let found = ForwardPlace.unix(path)
+        switch (found.isOnWay(to: socket), found.isOnWay(to: service)) {
+        case (true, true): return "on the machine that lacks it"
+        case (true, false): return place(makesSocket)
+        default: return place(hasService)
+        }
     }
 
     private func absent(_ path: String) -> String {
-        "start the service that makes \(path) \(place(isAboutSocket(path) ? makesSocket : hasService)), or "
-            + "\(naming("its place")); the socket appears within a second."
+        "start the service that makes \(quoted(path)) \(whose(path)), or \(naming("its place")); the socket "
+            + "appears within a second."
     }
 
     private func inTheWay(_ path: String) -> String {
         if row.state == .unavailable {
-            return naming("the service's socket") + ": \(path) is a file of another kind."
+            return naming("the service's socket") + ": \(quoted(path)) is a file of another kind."
         }
-        return "delete \(path) \(place(makesSocket)) if nothing needs it, or "
+        return "delete \(quoted(path)) \(place(makesSocket)) if nothing needs it, or "
             + "\(naming("another place")); it is tried again every two seconds."
     }
 
     private func unsafe(_ path: String, _ user: UInt32) -> String {
-        "let \(path) be root's, or of the user of \(program(makesSocket)); add uid: \(user) to the forward if "
+        "let \(quoted(path)) be root's, or of the user of \(program(makesSocket)); add uid: \(user) to the forward if "
             + "its socket is for that user; or \(naming("another folder"))."
     }
 

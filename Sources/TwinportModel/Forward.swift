@@ -58,6 +58,11 @@ public enum ForwardPlace: Hashable, Sendable {
         if case .tcp(let endpoint) = self { endpoint } else { nil }
     }
 
+    /// Whether it is the place that a report names, or a folder above that.
+    package func isOnWay(to shown: String) -> Bool {
+        shown == text || shown.hasPrefix(text.hasSuffix("/") ? text : "\(text)/")
+    }
+
     /// Whether it is a Unix socket, or a place on loopback.
     package var isLocal: Bool { endpoint.map { $0.address.isLoopback } ?? true }
 }
@@ -143,19 +148,16 @@ public enum ForwardAllowance: Equatable, Sendable {
 
     /// What is wrong with one pattern; nil: nothing.
     private static func problem(withPlace text: Substring) -> String? {
-        if text.hasPrefix("unix://") {
-            let isPattern = text.contains { $0 == "*" || $0 == "?" }
-            return text.hasPrefix("unix:///") && isPattern || ForwardPlace(text) != nil
-                ? nil : "expected an absolute path of a file, as unix:///run/docker.sock"
-        }
+        if text.hasPrefix("unix://") { return problem(withSocket: text) }
         guard text.hasPrefix("tcp/") else {
             return text.isEmpty
                 ? "it is empty; expected unix:///PATH or tcp/ADDRESS:PORT"
                 : "expected unix:///PATH or tcp/ADDRESS:PORT"
         }
         let place = text.dropFirst(4)
-        // It stands for the colon and the port as well.
-        if place.hasSuffix("*"), isAddress(place) { return nil }
+        // It stands for the colon and the port as well, unless these are there.
+        let hasPort = place.hasSuffix(place.hasPrefix("[") ? "]:*" : ":*")
+        if place.hasSuffix("*"), !hasPort, isAddress(place) { return nil }
         guard let colon = place.lastIndex(of: ":"), !place.hasSuffix("]") else {
             return
                 "it has no port; expected tcp/ADDRESS:PORT, as \(text):80, or \(text):* for all ports"
@@ -167,19 +169,43 @@ public enum ForwardAllowance: Equatable, Sendable {
         guard isAddress(address) else {
             return "\"\(address)\" is no address; expected one as 127.0.0.1, [::1] or 127.0.0.*"
         }
-        return nil
+        return isPattern(address) ? nil : problem(withSpelling: address)
+    }
+
+    private static func problem(withSocket text: Substring) -> String? {
+        if text.split(separator: "/").contains("..") {
+            return "a path with .. is never allowed; expected the path without it"
+        }
+        return text.hasPrefix("unix:///") && isPattern(text) || ForwardPlace(text) != nil
+            ? nil : "expected an absolute path of a file, as unix:///run/docker.sock"
+    }
+
+    /// Places are compared as texts, so one that is written in another way would match none.
+    private static func problem(withSpelling address: Substring) -> String? {
+        let text = "tcp/\(address):1"
+        guard let place = ForwardPlace(text) else {
+            return "\"\(address)\" is no address of one machine; expected one as 127.0.0.1 or [::1]"
+        }
+        guard place.text != text else { return nil }
+        return "\"\(address)\" is an address in another spelling; expected "
+            + place.text.dropFirst(4).dropLast(2)
+    }
+
+    /// Whether characters stand for any.
+    private static func isPattern(_ text: Substring) -> Bool {
+        text.contains { $0 == "*" || $0 == "?" }
     }
 
     /// A number, or one in which characters stand for any.
     private static func isPort(_ text: Substring) -> Bool {
         if let port = Port(text) { return port > 0 && !text.hasPrefix("0") && !text.hasPrefix("+") }
-        return text.utf8.count <= 5 && text.contains { $0 == "*" || $0 == "?" }
+        return text.utf8.count <= 5 && isPattern(text)
             && text.allSatisfy { "0123456789*?".contains($0) }
     }
 
     /// An address, or one in which characters stand for any; IPv6 in brackets.
     private static func isAddress(_ text: Substring) -> Bool {
-        if text.contains(where: { $0 == "*" || $0 == "?" }) {
+        if isPattern(text) {
             return text.allSatisfy { "0123456789abcdefABCDEF.:[]*?".contains($0) }
         }
         return Endpoint("\(text):1") != nil

@@ -55,7 +55,7 @@ extension ForwardTrouble {
         case .pathInUse(let path): "\(path) is in use: a program listens there"
         case .anothersSocket(let path, let user): "\(path) belongs to user \(user)"
         case .unsafeOwner(let path, let user): "\(path) belongs to user \(user), \(Self.other)"
-        case .unsafeMode(let path): "\(path) can be written by others: chmod go-w \(path)"
+        case .unsafeMode(let path): "\(path)\(Self.mode)\(ShellWord.quoted(path))"
         case .unsafeWay(let path):
             "\(path) leads through another user's folder or link to a socket that is not that user's"
         case .noRights(let user): "user \(user) cannot be acted for"
@@ -123,11 +123,7 @@ extension ForwardTrouble {
         for (end, kind) in kinds {
             if let path = before(end, bytes) { return kind(String(path) ?? "") }
         }
-        // The path is there twice.
-        let length = (bytes.count - mode.utf8.count) / 2
-        if length > 0, before(mode, bytes.dropLast(length)) != nil {
-            return .unsafeMode(String(bytes.prefix(length)) ?? "")
-        }
+        if let path = writable(bytes) { return .unsafeMode(path) }
         if let owned = before(", \(other)", bytes), let (path, user) = owner(owned) {
             return .unsafeOwner(path, user: user)
         }
@@ -136,6 +132,19 @@ extension ForwardTrouble {
         guard let colon = bytes.lastIndex(of: UInt8(ascii: ":")) else { return nil }
         let words = bytes[colon...].dropFirst(2)
         return words.isEmpty ? nil : .system(String(bytes[..<colon]) ?? "", String(words) ?? "")
+    }
+
+    /// The path of ``unsafeMode(_:)``, which is there twice, the second time as a shell's word: in quotes, these are two
+    /// bytes more, and three for each quote within, of which there are four then.
+    private static func writable(_ bytes: Bytes) -> String? {
+        let quote = UInt8(ascii: "'")
+        let quotes = bytes.last == quote ? bytes.count { $0 == quote } : 0
+        let more = quotes == 0 ? 0 : 2 + 3 * ((quotes - 2) / 4)
+        let length = (bytes.count - mode.utf8.count - more) / 2
+        guard length > 0, before(mode, bytes.prefix(length + mode.utf8.count)) != nil else {
+            return nil
+        }
+        return String(bytes.prefix(length)) ?? ""
     }
 
     private static func ofNoPath(_ text: String) -> ForwardTrouble? {

@@ -77,7 +77,7 @@ public struct Listener: Hashable, Sendable {
     public var isMirror: Bool
     /// What its socket is beside its address.
     public var traits: SocketTraits
-    /// What publishes it, where no socket listens; nil: a socket does.
+    /// What publishes it: a rule or service of the kernel, whether a socket listens there or not; nil: a socket alone.
     public var published: Publication?
 
     /// Describes a listener.

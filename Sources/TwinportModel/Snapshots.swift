@@ -21,7 +21,7 @@ public struct PortSnapshot: Equatable, Sendable {
     public var container: Container?
     /// The user that made the listener's socket; nil when that is not known here.
     public var uid: UInt32?
-    /// The rule of its machine's packet filter that publishes it, where no socket listens; empty: a socket does.
+    /// The rule of its machine's packet filter that publishes it, whether a socket listens or not; empty: none.
     public var published = ""
     /// The rule that decides about it; nil when none does, and on the machine that has no settings.
     public var rule: RulePlace?

@@ -35,7 +35,7 @@ package struct ListenerMessage: Equatable, Sendable {
     package var obstacle = ""
     /// Of a host's: where its mirror is to be; nil: at its own port.
     package var placement: ListenerPlacement?
-    /// The rule that publishes it, where no socket listens; empty: a socket does. For peers with the feature.
+    /// The rule that publishes it, whether a socket listens or not; empty: none. For peers with the feature.
     package var published = ""
 
     /// Describes a listener.

@@ -186,6 +186,12 @@ extension EndToEnd {
                     "mkdir \(tools) && printf '#!/bin/sh\\nprintf \"<%%s>\" \"$@\" >>\(told); echo >>\(told)\\n' "
                         + ">\(tools)/notify-send && chmod +x \(tools)/notify-send && "
                         + "ln -s \(Lab.programPath) \(tools)/twinport")
+                // What is so already is told, too.
+                _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "9005"])
+                _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9005"])
+                try lab.wait("an early conflict") {
+                    try lab.port("127.0.0.1:9005")?.state == "conflict"
+                }
                 let notifier = try lab.start(
                     .host,
                     sh: "exec env PATH=\(tools):$PATH python3 -u \(Self.notifier) --every 0.5 "
@@ -199,6 +205,7 @@ extension EndToEnd {
                         }
                     }
                 }
+                try wait("the early conflict", "Port 9005 is not mirrored")
                 _ = try lab.python(.host, "listen.py", ["tcp", "127.0.0.1", "9000"])
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9000"])
                 try wait(
@@ -221,6 +228,47 @@ extension EndToEnd {
                 _ = try lab.python(.guest, "listen.py", ["tcp", "127.0.0.1", "9003"])
                 try wait("a later conflict", "Port 9003 is not mirrored")
             }
+        }
+
+        @Test func `notifications end with a code without twinport, and show names as they are`()
+            throws
+        {
+            let directory = "/tmp/twinport-notify-\(getpid())"
+            try FileManager.default.createDirectory(
+                atPath: directory, withIntermediateDirectories: true)
+            defer { try? FileManager.default.removeItem(atPath: directory) }
+            func run(_ words: [String], _ environment: [String: String] = [:]) throws -> (
+                code: Int32, output: String
+            ) {
+                let (process, pipe) = (Process(), Pipe())
+                process.executableURL = URL(filePath: "/usr/bin/timeout")
+                process.arguments = ["-s", "KILL", "10", "/usr/bin/python3", "-B"] + words
+                process.environment = environment
+                (process.standardOutput, process.standardError) = (pipe, pipe)
+                try process.run()
+                let output = String(
+                    decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+                process.waitUntilExit()
+                return (process.terminationStatus, output)
+            }
+            let without = try run([Self.notifier], ["PATH": directory])
+            #expect(without.code == 1 && without.output.contains("expected it in PATH"))
+            // A line that is none ends it, and the program that it follows.
+            let fake = "\(directory)/twinport"
+            let script = "#!/bin/sh\necho '{'\n[ $1 = ports ] || exec /bin/sleep 60\nexit 1\n"
+            try Data(script.utf8).write(to: URL(filePath: fake))
+            try FileManager.default.setAttributes(
+                [.posixPermissions: 0o755], ofItemAtPath: fake)
+            #expect(try run([Self.notifier], ["PATH": directory]).code == 1)
+            // notify-send reads \074 as <.
+            let load = "import importlib.machinery as m, sys; "
+            let printed = try run([
+                "-c",
+                load + "n = m.SourceFileLoader('n', sys.argv[1]).load_module(); "
+                    + "print(n.printable(sys.argv[2]))",
+                Self.notifier, "a\\074b\\076\\377",
+            ])
+            #expect(printed.output.contains("a\\\\074b\\\\076\\\\377"), "\(printed)")
         }
 
         private static let notifier = URL(filePath: #filePath).deletingLastPathComponent()

@@ -142,6 +142,38 @@ private func listener(_ port: Port, _ inode: UInt64, _ owner: SocketOwner?) -> L
         #expect(walks == 1)
     }
 
+    @Test func `a process that takes another name is still looked at, if it does not go on so`() {
+        let search = Search()
+        var (name, walks) = ("web", 0)
+        func pass(_ now: UInt64, _ known: String, isThere: Bool) {
+            let owner = SocketOwner(pid: 7, command: known)
+            search.verify(at: at(now), [listener(80, 1, owner)]) { _ in isThere }
+            _ = search.search(at: at(now)) { _ in
+                walks += 1
+                return [1: SocketOwner(pid: 7, command: name)]
+            }
+        }
+        name = "web: master"
+        pass(0, "web", isThere: false)
+        #expect(walks == 1)
+        pass(2_000, name, isThere: true)
+        // Later it is gone, and that is noticed.
+        pass(4_000, name, isThere: false)
+        #expect(walks == 2)
+        let other = Search()
+        var asked = 0
+        for turn in 0..<20 {
+            let now = UInt64(turn) * 2_000
+            let owner = SocketOwner(pid: 7, command: "name \(turn)")
+            other.verify(at: at(now), [listener(80, 1, owner)]) { _ in false }
+            _ = other.search(at: at(now)) { _ in
+                asked += 1
+                return [1: SocketOwner(pid: 7, command: "name \(turn + 1)")]
+            }
+        }
+        #expect(asked == OwnerSearch.mostNames)
+    }
+
     @Test func `of many processes some are looked at in each turn, and all in the end`() {
         let search = Search()
         let known = (1...200).map {

@@ -89,8 +89,36 @@ private let table = """
         #expect(source.state.contains(", IPVS"))
         // Nothing is read again before it is time, and nothing is told that is no news.
         #expect(try ports(one, at: 1_000_100) == nil)
+        // A look that fails takes nothing away.
+        try FileManager.default.removeItem(atPath: path)
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        #expect(source.refresh(at: Instant(milliseconds: 1_500_000)) == nil)
+        try FileManager.default.removeItem(atPath: path)
         #expect(try ports("", at: 2_000_000) == [])
         #expect(!source.state.contains("IPVS"))
+    }
+
+    @Test func `more than is looked at, or shown, is said to be left out`() throws {
+        let path = "/tmp/twinport-ip-vs-many-\(getpid())"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let services = (1...PublishedPorts.most + 1).map { number in
+            let port = String(number, radix: 16)
+            return "TCP  7F000001:\(port) rr\n  -> 0A580002:0050      Masq    1      0          0\n"
+        }.joined()
+        try Data(services.utf8).write(to: URL(filePath: path))
+        let source = PublishedSource(finder: OwnerFinder(), services: path)
+        let found = source.refresh(at: Instant(milliseconds: 1_000_000)) ?? []
+        #expect(found.count { $0.published?.rule.hasPrefix("IPVS") == true } == PublishedPorts.most)
+        #expect(source.state.contains("some rules are left out"))
+        // Within a line of a server: half an address would be another one.
+        let line = "TCP  7F000001:0051 rr\n  -> 0A580002:0050 "
+        let filler = String(repeating: " ", count: (1 << 20) - 20 - line.utf8.count)
+        try Data("\(line)\(filler)\nTCP  7F000001:00521 rr\n".utf8).write(to: URL(filePath: path))
+        let reader = ServiceReader(path)
+        #expect(reader.isOther() && reader.isCut)
+        #expect(reader.known.map(\.endpoint.port) == [81])
+        #expect(PublishedSource.state("none: needs x", withServices: true) == "none: needs x")
+        #expect(PublishedSource.state("nftables", withServices: true) == "nftables, IPVS")
     }
 
     @Test func `cut anywhere, or changed at random, the table never traps`() {

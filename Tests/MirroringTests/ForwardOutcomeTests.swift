@@ -31,6 +31,41 @@ import Wire
         #expect(off.listens(for: entry) == false && off.outcome(of: entry).state == .disabled)
     }
 
+    @Test func `the other machine's words about a socket are not taken for this side's own`() {
+        let entry = entry(.host)
+        func told(_ state: MirrorState, _ reason: Reason) -> ForwardOutcome {
+            let message = ForwardStateMessage(
+                id: ListenerID(forward: 1), state: state, reason: reason.text)
+            return ForwardOutcome(told: message, of: entry)
+        }
+        let place = Endpoint(.loopbackV4, 80)
+        let ofSocket: [Reason] = [
+            .inUse(place), .heldBy(owner: "7/x", place), .twinportHolds("x", place),
+            .guestHolds("x", place), .needsPrivilege(80), .noSuchAddress(.loopbackV4),
+            .forward(.pathInUse("/x")), .forward(.anothersSocket("/x", user: 7)),
+            .forward(.unsafeOwner("/x", user: 7)), .forward(.unsafeMode("/x;curl evil|sh")),
+            .forward(.noRights(user: 7)), .forward(.replaced("/x")), .forward(.missing("/h")),
+            .forward(.system("/x", "Read-only file system")),
+        ]
+        for reason in ofSocket {
+            let quoted = Reason.other("the other machine says: \(reason.text)")
+            #expect(told(.denied, reason) == .init(state: .denied, reason: quoted))
+            #expect(told(.conflict, reason) == .init(state: .unavailable, reason: quoted))
+        }
+        #expect(told(.conflict, .forward(.noSocket("/x"))).state == .unavailable)
+        for trouble in [
+            ForwardTrouble.missing("/g"), .silent("/g"), .noSocket("/g"), .notAllowed, .openerEnded,
+            .system("/g", "Permission denied"), .nothingListens(place),
+        ] {
+            #expect(told(.unavailable, .forward(trouble)).reason == .forward(trouble))
+        }
+        // Where the other one listens, all of that is its to say.
+        let listening = self.entry(.guest)
+        let message = ForwardStateMessage(
+            id: ListenerID(forward: 1), state: .conflict, reason: Reason.inUse(place).text)
+        #expect(ForwardOutcome(told: message, of: listening).reason == .inUse(place))
+    }
+
     @Test func `a side with the service never listens, and shows what the other one says`() {
         let entry = entry(.guest)
         #expect(live.listens(for: entry) == false)

@@ -51,12 +51,14 @@ import TwinportModel
         ),
         (.anothersSocket("/h", user: 7), .conflict, "delete /h"),
         (.unsafeOwner("/h", user: 7), .denied, "add uid: 7 to the forward"),
-        (.unsafeMode("/h"), .denied, "chmod go-w /h"),
+        (.unsafeMode("/h"), .denied, "Fix: chmod go-w /h on the host, or"),
+        (.unsafeMode("/h;curl x|sh"), .denied, "Fix: chmod go-w '/h;curl x|sh' on the host, or"),
+        (.noSocket("/h; reboot"), .conflict, "delete '/h; reboot' on the host"),
         (.unsafeWay("/h"), .denied, "other users' links"),
         (.oddLink("/h"), .denied, "other users' links"),
         (.replaced("/h"), .denied, "other users' links"),
         (.noRights(user: 7), .denied, "run the helper as root"),
-        (.noFolder("/run"), .unavailable, "name its place"),
+        (.noFolder("/run"), .unavailable, "name another place"),
         (.system("/h", "Permission denied"), .denied, "reach the file and its folders"),
         (
             .system("/h", "Read-only file system"), .unavailable,
@@ -66,7 +68,7 @@ import TwinportModel
         (.system("/h", "Input/output error"), .unavailable, "start the service"),
         (.notAllowed, .denied, "--forwards unix:///run/docker.sock, or TWINPORT_FORWARDS="),
         (.tooOld, .unsupported, "install this version of twinport-agent"),
-        (.openerEnded, .unavailable, "restart the agent"),
+        (.openerEnded, .unavailable, "restart the program that says so"),
     ]
 
     @Test(arguments: troubles) func `each reason of a forward has a code and a fix of its own`(
@@ -77,6 +79,20 @@ import TwinportModel
         #expect(row.reason.forwardCode?.isEmpty == false && row.reason.forwardCode != "other")
         let text = Explanation.text(of: row, guests: [Outlook(StatusReport())])
         #expect(text.contains("  Fix: ") && text.contains(fix), "\(text)")
+    }
+
+    @Test func `a path is of the machine that has such an end, and of neither if both have`() {
+        var row = forward(.unavailable, "/run/a.sock does not exist")
+        for (service, socket, words) in [
+            ("unix:///run/a.sock", "unix:///run/b.sock", "in the guest, or"),
+            ("unix:///srv/b.sock", "unix:///run/a.sock", "on the host, or"),
+            ("unix:///run/a.sock", "unix:///run/a.sock", "on the machine that lacks it, or"),
+        ] {
+            row.forward?.service = service
+            row.forward?.socket = socket
+            let text = Explanation.text(of: row, guests: [Outlook(StatusReport())])
+            #expect(text.contains("makes /run/a.sock \(words)"), "\(text)")
+        }
     }
 
     @Test func `a place that is taken, forbidden or not there has a fix, too`() {

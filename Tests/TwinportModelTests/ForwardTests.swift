@@ -57,6 +57,13 @@ import TwinportModel
         ("unix:///a,some", "place 2, \"some\": expected unix:///PATH or tcp/ADDRESS:PORT"),
         ("some", "expected local, all, none, or places"), ("", "expected local, all, none"),
         ("udp/127.0.0.1:80", "expected unix:///PATH or tcp"),
+        // What would never match.
+        ("tcp/[0:0:0:0:0:0:0:1]:80", "in another spelling; expected [::1]"),
+        ("tcp/[::ffff:127.0.0.1]:80", "in another spelling; expected 127.0.0.1"),
+        ("tcp/[::ffff:127.0.0.1]:*", "in another spelling; expected 127.0.0.1"),
+        ("tcp/224.0.0.1:80", "\"224.0.0.1\" is no address of one machine"),
+        ("unix:///run/../x.sock", "a path with .. is never allowed"),
+        ("unix:///run/../*", "a path with .. is never allowed"),
     ])
     func `anything else is refused, with what was expected`(text: String, words: String) {
         #expect(ForwardAllowance(text) == nil)

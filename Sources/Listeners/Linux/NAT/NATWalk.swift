@@ -56,6 +56,12 @@ struct NATWalk {
         }
     }
 
+    /// Forgets what was decided for a chain that ends alone: behind `before`.
+    private mutating func leave(_ before: Int) {
+        guard settled.count > before else { return }
+        settled.replaceSubrange(before..., with: settled[before...].filter(\.isForBase))
+    }
+
     /// Counts what is to be done.
     ///
     /// - Returns: Whether it may be done.
@@ -84,7 +90,7 @@ struct NATWalk {
         }
         guard spend(1) else { return .ended }
         let before = settled.count
-        defer { settled = settled[..<before] + settled[before...].filter(\.isForBase) }
+        defer { leave(before) }
         for rule in ruleset.rules[chain] ?? [] {
             guard spend(1) else { return .ended }
             let place = Place(chain: chain, rule: rule, entry: way, hook: hook, depth: depth)

@@ -199,13 +199,16 @@ final class PublishedSource {
         let ports = PublishedPorts(
             rules.hits, on: rules.hits.isEmpty ? .init() : Self.machine(for: rules.hits, links))
         rules.found = ports.found
+        var areTooMany = false
         if !services.known.isEmpty {
             let inner = Set(links.filter { $0.kind == "dummy" }.map(\.name))
             let nodes = Network.addresses(without: inner).prefix(Self.mostAddresses)
-            rules.found += PublishedPorts.found(services.known, nodes: Array(nodes))
+            let served = PublishedPorts.found(services.known, nodes: Array(nodes))
+            areTooMany = served.count > PublishedPorts.most
+            rules.found += served.prefix(PublishedPorts.most)
         }
-        state = rules.state + (services.known.isEmpty ? "" : ", IPVS")
-        if rules.isCut || ports.isCut || services.isCut {
+        state = Self.state(rules.state, withServices: !services.known.isEmpty)
+        if rules.isCut || ports.isCut || services.isCut || areTooMany {
             state += "; some rules are left out: there are too many, or they take too many ports"
         }
         // Its programs in the kernel publish ports, too.
@@ -213,6 +216,11 @@ final class PublishedSource {
             state += "; not read: what Cilium's eBPF programs publish"
         }
         noteTargets()
+    }
+
+    /// Where no rules can be read, why is all there is to say: reports show what follows `none`.
+    static func state(_ rules: String, withServices: Bool) -> String {
+        withServices && !rules.hasPrefix("none: ") ? "\(rules), IPVS" : rules
     }
 
     private func noteTargets() {

@@ -20,10 +20,16 @@ final class ServiceReader {
     ///
     /// - Returns: Whether they are others.
     func isOther() -> Bool {
-        // Most kernels have none, and then there is no file.
-        let bytes = (try? SystemFiles.contents(path, limit: Self.longest)) ?? []
-        let read = VirtualService.services(String(decoding: bytes, as: UTF8.self))
-        let isCut = read.isCut || bytes.count > Self.longest
+        // Most kernels have none, and then there is no file. A look that fails says nothing of what is there.
+        guard let bytes = try? SystemFiles.contents(path, limit: Self.longest) ?? [] else {
+            return false
+        }
+        let isTooLong = bytes.count > Self.longest
+        // The last line is not whole then.
+        let end = bytes.prefix(Self.longest).lastIndex(of: UInt8(ascii: "\n")) ?? 0
+        let whole = isTooLong ? bytes[..<end] : bytes[...]
+        let read = VirtualService.services(String(decoding: whole, as: UTF8.self))
+        let isCut = read.isCut || isTooLong
         defer { (known, self.isCut) = (read.services, isCut) }
         return read.services != known || isCut != self.isCut
     }

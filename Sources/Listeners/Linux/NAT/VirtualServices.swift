@@ -96,7 +96,7 @@ extension PublishedPorts {
                 isEverywhere ? members.filter { $0.endpoint.address == own[0] } : members
             return shown.map { Found($0, isEverywhere: isEverywhere, isCluster: isCluster) }
         }
-        return Array(found.sorted { $0.sortText < $1.sortText }.prefix(most))
+        return found.sorted { $0.sortText < $1.sortText }
     }
 }
 
