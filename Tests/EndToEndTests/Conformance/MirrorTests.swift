@@ -87,13 +87,14 @@ extension EndToEnd {
         ) throws {
             let other: Machine = limited == .host ? .guest : .host
             try Lab.with(start: false) { lab in
-                // Room for about twenty connections, besides what the test runner left open and the 64 that
+                // Room for about twenty connections, besides what the test runner left open, what a program opens itself
+                // (some 50, read in /proc/PID/fd) and the 64 that
                 // flows and mirrors leave to the program itself.
                 func limit(_ own: Int) -> String {
                     "ulimit -n $(($(ls /proc/self/fd | wc -l) + \(own) + 20 + 64)); exec"
                 }
-                try lab.startHelper(limited == .host ? limit(40) : "exec")
-                try lab.startAgent(limited == .guest ? limit(30) : "exec")
+                try lab.startHelper(limited == .host ? limit(55) : "exec")
+                try lab.startAgent(limited == .guest ? limit(55) : "exec")
                 try lab.waitForSession()
                 // As clients come to its mirrors, and as its own listeners are dialled.
                 _ = try lab.python(other, "listen.py", ["tcp", "127.0.0.1", "9000"])
