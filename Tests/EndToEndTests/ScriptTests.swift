@@ -10,7 +10,7 @@ extension EndToEnd {
             "vm/up", "vm/down", "vm/status", "vm/exec", "vm/console", "vm/build-agent",
             "vm/build-backend", "vm/package", "Tests/run", "Tests/fuzz", "Tests/manual",
             "Tests/packages",
-            "benchmarks/run", "benchmarks/soak", "benchmarks/count",
+            "benchmarks/run", "benchmarks/soak", "benchmarks/count", "benchmarks/chain",
             "benchmarks/model/lanes.py", "benchmarks/model/measure.py",
         ]
 

@@ -1,4 +1,4 @@
-"""Tests of what benchmarks/ makes of its measurements, and of the C path through a VMM's socket."""
+"""Tests of what benchmarks/ makes of its measurements and traces, and of the C path through a VMM's socket."""
 import pathlib
 import shutil
 import socket
@@ -10,7 +10,7 @@ import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP))
-from benchmarks.driver import cases, guest_counts, report, vm_report  # noqa: E402
+from benchmarks.driver import cases, chain, guest_counts, report, vm_report  # noqa: E402
 
 
 def result(**values):
@@ -19,6 +19,88 @@ def result(**values):
         "through": "vm", "paths": {name: {"title": name} for name in ("twinport", "hostfwd", "limit", "ssh")},
         "cases": {name: {"title": name, "unit": "", "lower": lower, "values": paths, "detail": {}}
                   for name, (lower, paths) in values.items()}}
+
+
+# command-pid [cpu] flags seconds: event: values. The client (10) sends at 100 µs and at 160 µs, the server (20) answers;
+# 30 is no concern of theirs, and takes the server's processor for 4 µs.
+TRACE = """\
+# tracer: nop
+          client-10      [000] .....     1.000095: sys_exit: NR 1 = 1
+          client-10      [000] .....     1.000100: sys_enter: NR 44 (7, 0, 1, 4000, 0, 0)
+          client-10      [000] d.s2.     1.000103: sched_waking: comm=a server pid=20 prio=120 target_cpu=001
+          <idle>-0       [001] d..2.     1.000108: sched_switch: prev_comm=swapper/1 prev_pid=0 prev_prio=120 prev_state=R ==> next_comm=a server next_pid=20 next_prio=120
+          client-10      [000] .....     1.000109: sys_exit: NR 44 = 1
+        a server-20      [001] .....     1.000110: sys_exit: NR 232 = 1
+          client-10      [000] .....     1.000111: sys_enter: NR 232 (3, 0, 1, 4000, 0, 0)
+        a server-20      [001] .....     1.000112: sys_enter: NR 45 (7, 0, 1, 4000, 0, 0)
+          client-10      [000] d..2.     1.000113: sched_switch: prev_comm=client prev_pid=10 prev_prio=120 prev_state=S ==> next_comm=swapper/0 next_pid=0 next_prio=120
+        a server-20      [001] .....     1.000115: sys_exit: NR 45 = 1
+        a server-20      [001] d..2.     1.000116: sched_switch: prev_comm=a server prev_pid=20 prev_prio=120 prev_state=R+ ==> next_comm=c next_pid=30 next_prio=120
+               c-30      [001] d..2.     1.000120: sched_switch: prev_comm=c prev_pid=30 prev_prio=120 prev_state=S ==> next_comm=a server next_pid=20 next_prio=120
+        a server-20      [001] .....     1.000122: sys_enter: NR 44 (7, 0, 1, 4000, 0, 0)
+        a server-20      [001] d.s2.     1.000130: sched_waking: comm=client pid=10 prio=120 target_cpu=000
+        a server-20      [001] d.s2.     1.000131: sched_waking: comm=c pid=30 prio=120 target_cpu=000
+          <idle>-0       [000] d..2.     1.000140: sched_switch: prev_comm=swapper/0 prev_pid=0 prev_prio=120 prev_state=R ==> next_comm=client next_pid=10 next_prio=120
+        a server-20      [001] d..2.     1.000142: sched_switch: prev_comm=a server prev_pid=20 prev_prio=120 prev_state=S ==> next_comm=swapper/1 next_pid=0 next_prio=120
+          client-10      [000] .....     1.000145: sys_exit: NR 232 = 1
+          client-10      [000] .....     1.000160: sys_enter: NR 44 (7, 0, 1, 4000, 0, 0)
+"""
+
+
+class Chains(unittest.TestCase):
+    calls = {44: "sendto", 45: "recvfrom", 232: "epoll_wait"}
+
+    def units(self, text=TRACE, **options):
+        # The client sleeps before its first line, as it does in a trace.
+        before = TRACE.splitlines()[-4].replace("1.000140", "1.000090")
+        lines = [before, *text.splitlines()]
+        return chain.Trace(lines, {10: "client", 20: "server"}, self.calls, ("client", "sendto")).units(**options)
+
+    def test_waits_and_work_of_a_chain_add_up_to_the_unit(self):
+        unit, = self.units()
+        self.assertEqual(unit.order, ("client", "server", "client"))
+        self.assertEqual([(round(link.wait, 3), round(link.work, 3)) for link in unit.links],
+                         [(0, 3), (5 + 4, 18), (10, 20)])
+        self.assertAlmostEqual(sum(link.wait + link.work for link in unit.links), unit.total)
+        self.assertAlmostEqual(unit.total, 60)
+
+    def test_work_is_told_apart_by_where_it_runs_and_by_its_calls(self):
+        unit, = self.units()
+        self.assertEqual([link.calls for link in unit.links], [["sendto"], ["recvfrom", "sendto"], []])
+        self.assertEqual([round(link.user, 3) for link in unit.links], [0, 2 + 1 + 2, 15])
+        self.assertEqual([round(link.rest, 3) for link in unit.links][:2], [10, 12])
+
+    def test_all_that_happens_in_a_unit_is_counted(self):
+        unit, = self.units()
+        self.assertEqual((unit.wakeups, unit.switches, unit.preempted), (2, 3, 1))
+        self.assertEqual({role: round(each, 3) for role, each in unit.busy.items()}, {"client": 13 + 20, "server": 30})
+
+    def test_one_that_is_awake_still_begins_the_chain(self):
+        # Without its sleep the server sees the second message without being woken for it.
+        late = "\n".join(line for line in TRACE.splitlines() if "prev_pid=20 prev_prio=120 prev_state=S" not in line)
+        again = [line.replace(" 1.0001", " 1.0002") for line in late.splitlines()[3:] if "pid=20" not in line]
+        first, second = self.units("\n".join([late, *again]))
+        self.assertEqual(first.order, ("client", "server", "client"))
+        self.assertEqual(second.order, ("server, awake", "client"))
+
+    def test_a_wake_up_by_something_else_breaks_the_chain(self):
+        unit, = self.units(TRACE.replace("client-10      [000] d.s2.", "<idle>-0      [000] d.s2."))
+        self.assertEqual((unit.links, unit.wakeups), ([], 2))
+        self.assertIsNone(chain.summary([unit]))
+
+    def test_the_warm_up_is_left_out_and_the_tables_show_the_chain(self):
+        self.assertEqual(self.units(skip=1), [])
+        found = chain.summary(self.units() * 4) | {"untraced": 50.0}
+        self.assertEqual((found["total"], found["wait"], found["work"], found["share"]), (60, 19, 41, 1))
+        text = chain.report({"echo": {"direct": found}})
+        for row in ("| µs, without tracing | 50.0 |", "| wake-ups | 2.0 |", "| 1 | server 9.0 + 18.0 |",
+                    "| 1 server | 9.0 | 18.0 | 5.0 | 12.0 | recvfrom, sendto |"):
+            self.assertIn(row, text)
+
+    def test_the_middle_is_that_of_the_middle_half(self):
+        self.assertEqual(chain.middle([1, 2, 4, 1_000]), 3)
+        self.assertEqual((chain.middle([5]), chain.middle([])), (5, 0))
+        self.assertEqual(chain.names(["a", "b", "b", "a"]), "a, 2 b, a")
 
 
 class Reports(unittest.TestCase):

@@ -107,9 +107,15 @@ final class UDPListenerFlow: Flow {
 
     private func ready(_ events: Poller.Events) {
         if events.contains(.failed) { return failed() }
-        if queue.isFull, !isRefused { return inlet.pause(poller) }
+        if queue.isFull, !isRefused { return pause() }
         takeAnswers()
         if !queue.isEmpty { _ = stream?.markReady() }
+    }
+
+    private func pause() {
+        var inlet = self.inlet
+        inlet.pause(poller)
+        self.inlet = inlet
     }
 
     private func takeAnswers() {
@@ -184,9 +190,18 @@ final class UDPListenerFlow: Flow {
 
     private func receive() -> Int? {
         guard socket != nil else { return nil }
+        // Changed in a copy and put back: an access that lasts for a call would make each one a checked one.
+        var inlet = self.inlet
+        let received: Result<Int?, SystemError>
         do {
-            return try inlet.receive(from: socket!, resources)
+            received = .success(try inlet.receive(from: socket!, resources))
         } catch {
+            received = .failure(error)
+        }
+        self.inlet = inlet
+        switch received {
+        case .success(let count): return count
+        case .failure(let error):
             failed(by: error)
             return nil
         }
@@ -235,7 +250,9 @@ final class UDPListenerFlow: Flow {
 
     private func readAgain() {
         guard socket != nil, !isRefused else { return }
+        var inlet = self.inlet
         inlet.resume(poller, socket!, resources)
+        self.inlet = inlet
     }
 
     func received(_ datagram: Span<UInt8>) {
