@@ -13,7 +13,7 @@ import unittest
 
 from fake_machine import (
     CREDIT_REQUEST, CREDIT_UPDATE, EVENT_INDEX, GET_BASE, INDIRECT_TABLES, PATIENT, REQUEST, RESPONSE, RST, RW, RX,
-    SHUTDOWN, TOP, VERSION_1, WINDOW, Backend, Guest, Machine, random_bytes, wait)
+    SET_CALL, SET_KICK, SHUTDOWN, TOP, VERSION_1, WINDOW, Backend, Guest, Machine, random_bytes, wait)
 
 WAYS = [VERSION_1, VERSION_1 | EVENT_INDEX, VERSION_1 | INDIRECT_TABLES, VERSION_1 | EVENT_INDEX | INDIRECT_TABLES]
 built = {}
@@ -341,6 +341,94 @@ class Bounds(BackendTest):
         self.assertIn("ring 0: 32 offered", self.backend.said())
 
 
+class Ends(BackendTest):
+    """What was sent before an end arrives, on both sides."""
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """What happens meanwhile meets the backend in one turn."""
+        self.backend.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.backend.process.send_signal(signal.SIGCONT)
+
+    def test_a_host_that_answers_and_leaves_without_reading(self):
+        guest, listener = self.guest(), self.listen(80)
+        host = self.pair(guest, listener)
+        guest.send(RW, 1000, 80, b"request")
+        wait(lambda: select.select([host], [], [], 0)[0], "the request")
+        with self.stopped():
+            host.sendall(b"no")
+            host.close()
+        self.assertEqual(guest.expect(RW)[1], b"no")
+        # The host's program has lost the request, as with any reset.
+        guest.expect(RST)
+
+    def test_a_guest_that_speaks_to_a_host_that_has_answered_and_left(self):
+        guest, listener = self.guest(), self.listen(80)
+        host = self.pair(guest, listener)
+        with self.stopped():
+            host.sendall(b"no")
+            host.close()
+            guest.send(RW, 1000, 80, b"and another thing")
+        packets = []
+        while not packets or packets[-1][0]["operation"] != SHUTDOWN or packets[-1][0]["flags"] != 3:
+            packets.append(guest.receive())
+        self.assertEqual([data for header, data in packets if header["operation"] == RW], [b"no"])
+
+    def test_a_guest_that_tires_of_waiting_for_a_slow_reader(self):
+        """Linux resets what it closed after 8 s without an answer."""
+        guest, listener = self.guest(), self.listen(80)
+        host = self.pair(guest, listener)
+        sent = 0
+        while sent < WINDOW:  # the Unix socket takes a part of it
+            guest.send(RW, 1000, 80, bytes(1024))
+            sent += 1024
+        guest.send(SHUTDOWN, 1000, 80, flags=3)
+        guest.send(RST, 1000, 80)
+        guest.send(CREDIT_REQUEST, 1001, 80)
+        guest.expect(RST, guest_port=1001)
+        got = 0
+        while piece := host.recv(65_536):
+            got += len(piece)
+        self.assertEqual(got, sent)
+
+    def test_a_host_that_writes_to_a_guest_that_reads_no_more(self):
+        guest, listener = self.guest(), self.listen(80)
+        host = self.pair(guest, listener)
+        guest.send(SHUTDOWN, 1000, 80, flags=1)
+        with self.assertRaises(BrokenPipeError):
+            host.sendall(bytes(1 << 20))
+        guest.send(RW, 1000, 80, b"still speaking")
+        self.assertEqual(host.recv(100), b"still speaking")
+
+    def test_every_connection_that_ends_is_told(self):
+        """Also of more than the guest has buffers, while it takes nothing."""
+        guest, listener = self.guest(), self.listen(80, 512)
+        hosts = [self.pair(guest, listener, port) for port in range(1, 401)]
+        for host in hosts:
+            host.close()
+        for port in range(1, 401):
+            guest.send(RW, port, 80, b"x")
+            guest.send(RW, port, 80, b"y")
+        ended = set()
+        while len(ended) < 400:
+            header, _ = guest.receive()
+            if header["operation"] in (RST, SHUTDOWN):
+                ended.add(header["guest_port"])
+
+    def test_an_urgent_byte_of_a_caller_is_no_work_for_ever(self):
+        with self.backend.call() as caller:
+            try:
+                caller.send(b"x", socket.MSG_OOB)
+            except OSError:
+                self.skipTest("this kernel has no urgent bytes on Unix sockets")
+            before = self.backend.processor_time()
+            time.sleep(0.5)
+            self.assertLess(self.backend.processor_time() - before, 0.2)
+
+
 class Lives(BackendTest):
     """QEMU and guests that come and go."""
 
@@ -350,10 +438,15 @@ class Lives(BackendTest):
         answer = guest.machine.ask(GET_BASE, struct.pack("<II", RX, 0))
         self.assertEqual(struct.unpack("<II", answer)[0], RX)
         self.assertEqual(host.recv(1), b"")
+        # Between the two the guest's last words are still heard.
+        guest.send(REQUEST, 1001, 80)
+        last = self.accepted(listener)
         guest.machine.ask(GET_BASE, struct.pack("<II", 1, 0))
+        self.assertEqual(last.recv(1), b"")
         again = Guest(guest.machine, WAYS[1])
         self.addCleanup(again.close)
         again.connect(1000, 80)
+        again.connect(1001, 80)
 
     def test_qemu_comes_back_and_a_second_one_is_refused(self):
         first = self.guest()
@@ -380,6 +473,20 @@ class Lives(BackendTest):
             guest.send(RST, 5, 80)
             successor.close()
         self.assertLess(self.backend.descriptors(), 32)
+
+    def test_the_same_kick_again(self):
+        guest, listener = self.guest(), self.listen(80)
+        for _ in range(3):
+            guest.machine.tell(SET_KICK, struct.pack("<Q", RX), [guest.rings[RX].kick])
+        self.pair(guest, listener)
+
+    def test_what_was_told_to_the_former_eventfd_is_told_again(self):
+        """QEMU changes it to mask an interrupt, and looks at the masked one only once."""
+        guest = self.guest()
+        new = os.eventfd(0, os.EFD_NONBLOCK)
+        self.addCleanup(os.close, new)
+        guest.machine.tell(SET_CALL, struct.pack("<Q", RX), [new])
+        self.assertTrue(select.select([new], [], [], PATIENT)[0])
 
     def test_command_lines_that_make_no_sense(self):
         folder = self.backend.folder

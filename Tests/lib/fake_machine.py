@@ -51,6 +51,11 @@ class Backend:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return 1024 * int(status.split("RssAnon:")[1].split()[0])
 
+    def processor_time(self):
+        """Seconds."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
@@ -140,6 +145,10 @@ class Ring:
         self.table, self.available = at, at + 16 * size
         self.used = (self.available + 6 + 2 * size + 3) & ~3
         self.offered = self.seen = 0
+        # A driver begins with empty memory, also where there was a ring before.
+        for part in self.available, self.used:
+            memory.set_number(part, 0)
+            memory.set_number(part + 2, 0)
         self.kick, self.call = os.eventfd(0, os.EFD_NONBLOCK), os.eventfd(0, os.EFD_NONBLOCK)
 
     def describe(self, index, address, length, flags, following=0):

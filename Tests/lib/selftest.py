@@ -15,7 +15,7 @@ sys.path.insert(0, str(HERE))
 import events  # noqa: E402
 from swift_source import Source  # noqa: E402
 from backend_fuzz import Chance, Nonsense  # noqa: E402,F401
-from backend_selftest import Bounds, Lives, Traffic  # noqa: E402,F401
+from backend_selftest import Bounds, Ends, Lives, Traffic  # noqa: E402,F401
 from benchmark_selftest import Chains, HybridSocket, Reports  # noqa: E402,F401
 from vm_selftest import FakeGuest, Guests, Strangers  # noqa: E402,F401
 

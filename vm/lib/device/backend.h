@@ -19,7 +19,7 @@ enum {
     SMALLEST_BACKLOG = 16 * 1024,
     ALL_BACKLOGS = 64 * 1024 * 1024, /* bytes, for all readers that have stopped */
     MAX_CALLERS = 64,
-    MAX_STRAYS = 256,
+    MAX_STRAYS = 2 * MAX_CONNECTIONS, /* each place may end twice before the guest takes anything */
     LONGEST_REQUEST = 32, /* bytes of a CONNECT line */
     MOST_PARTS = 1024,    /* the kernel's IOV_MAX */
 };

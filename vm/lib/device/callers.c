@@ -59,7 +59,8 @@ static int read_line(struct caller *caller) {
     char *end = caller->line + caller->length;
     size_t room = sizeof caller->line - caller->length;
     ssize_t count = recv(caller->fd, end, room, MSG_PEEK);
-    if (count < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
+    if (count < 0 && errno == EINTR) return 0;
+    /* Also where there is nothing to read (an urgent byte): it would be told of for ever. */
     if (count <= 0) return -1;
     char *newline = memchr(end, '\n', (size_t)count);
     size_t wanted = newline ? (size_t)(newline - end) + 1 : (size_t)count;

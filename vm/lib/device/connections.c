@@ -144,12 +144,12 @@ void connection_watch_room(struct backend *backend, struct connection *connectio
 
 void connection_event(struct backend *backend, struct connection *connection, uint32_t events) {
     uint32_t generation = connection->generation;
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) connection->is_readable = true;
+    /* An error is met by reading, behind the bytes that came before it. */
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) connection->is_readable = true;
     if (events & EPOLLOUT && connection->backlog.length > 0) flush(backend, connection);
     if (connection->fd < 0 || connection->generation != generation) return;
     /* Who asked for the guest's port may have gone before the guest answered, if it ever does. */
-    bool is_unwanted = events & EPOLLHUP && !connection->is_open;
-    if (events & EPOLLERR || is_unwanted) return connection_reset(backend, connection);
+    if (events & (EPOLLHUP | EPOLLERR) && !connection->is_open) return connection_reset(backend, connection);
     if (events & EPOLLHUP) {
         connection->is_hung_up = true;
         uint32_t both = VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND;

@@ -37,11 +37,26 @@ static void report_window(struct backend *backend, struct connection *connection
     if (unknown >= WINDOW / 4 && used >= WINDOW / 2) owe(backend, connection, VIRTIO_VSOCK_OP_CREDIT_UPDATE);
 }
 
+/* Nobody takes the guest's bytes any more, but what the reader wrote before it went is the guest's still: they count as
+ * taken, and the guest learns it with the end. How many they are. */
+static ssize_t lose_pieces(struct backend *backend, struct connection *connection, const struct iovec *pieces,
+                           size_t count) {
+    ssize_t bytes = 0;
+    for (size_t i = 0; i < count; i++) bytes += (ssize_t)pieces[i].iov_len;
+    connection->is_readable = true;
+    owe_shutdown(backend, connection, VIRTIO_VSOCK_SHUTDOWN_RCV);
+    return bytes;
+}
+
 /* Writes pieces; how many bytes were taken, or -1 when nobody will take any more. */
-static ssize_t write_pieces(struct connection *connection, struct iovec *pieces, size_t count) {
+static ssize_t write_pieces(struct backend *backend, struct connection *connection, struct iovec *pieces,
+                            size_t count) {
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
     ssize_t taken = sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (taken < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS)) taken = 0;
+    if (taken < 0 && (errno == EPIPE || errno == ECONNRESET) && !connection->host_ended) {
+        taken = lose_pieces(backend, connection, pieces, count);
+    }
     if (taken > 0) connection->forwarded += (uint32_t)taken;
     return taken;
 }
@@ -50,7 +65,7 @@ void flush(struct backend *backend, struct connection *connection) {
     struct iovec pieces[2];
     unsigned count = backlog_pieces(&connection->backlog, pieces);
     if (count > 0) {
-        ssize_t taken = write_pieces(connection, pieces, count);
+        ssize_t taken = write_pieces(backend, connection, pieces, count);
         if (taken < 0) return connection_reset(backend, connection);
         backlog_remove(backend, &connection->backlog, (size_t)taken);
         report_window(backend, connection);
@@ -76,7 +91,7 @@ static void send_batch(struct backend *backend) {
     struct batch *batch = &backend->batch;
     struct connection *connection = batch->to;
     if (!connection) return;
-    ssize_t taken = write_pieces(connection, batch->parts, batch->count);
+    ssize_t taken = write_pieces(backend, connection, batch->parts, batch->count);
     bool is_good = taken >= 0;
     if (is_good && (size_t)taken < batch->bytes) {
         is_good = keep_rest(backend, batch, (size_t)taken);
@@ -133,7 +148,11 @@ static void guest_sends(struct backend *backend, struct connection *connection, 
 static void guest_shuts(struct backend *backend, struct connection *connection, uint32_t flags) {
     if (!connection->is_open) return connection_reset(backend, connection);
     if (flags & VIRTIO_VSOCK_SHUTDOWN_SEND) connection->guest_ended = true;
-    if (flags & VIRTIO_VSOCK_SHUTDOWN_RCV) connection->host_ended = true;
+    if (flags & VIRTIO_VSOCK_SHUTDOWN_RCV) {
+        connection->host_ended = true;
+        /* Who writes there is not to wait for a reader that will never come. */
+        shutdown(connection->fd, SHUT_RD);
+    }
     if (connection->guest_ended && connection->host_ended) connection->is_closing = true;
     flush(backend, connection);
 }
@@ -141,7 +160,10 @@ static void guest_shuts(struct backend *backend, struct connection *connection, 
 static void guest_connects(struct backend *backend, struct ports ports, const struct packet *packet) {
     struct connection *connection = NULL;
     int fd = -1;
-    if (!connection_find(backend, ports) && backend->connection_count < backend->most_connections) {
+    struct connection *old = connection_find(backend, ports);
+    /* One side thinks that it is over: so it is, for both. */
+    if (old) return connection_reset(backend, old);
+    if (backend->connection_count < backend->most_connections) {
         fd = connection_dial(backend, ports.host);
     }
     if (fd >= 0) connection = connection_add(backend, fd, ports);
@@ -169,7 +191,11 @@ static void guest_accepts(struct backend *backend, struct connection *connection
 static void perform_known(struct backend *backend, struct connection *connection, const struct packet *packet) {
     switch (packet->operation) {
         case VIRTIO_VSOCK_OP_RESPONSE: guest_accepts(backend, connection); break;
-        case VIRTIO_VSOCK_OP_RST: connection_drop(backend, connection); break;
+        case VIRTIO_VSOCK_OP_RST:
+            /* After its shutdown Linux waits for ours for 8 s only. What it sent before is its reader's still. */
+            if (connection->is_closing && connection->backlog.length > 0) break;
+            connection_drop(backend, connection);
+            break;
         case VIRTIO_VSOCK_OP_SHUTDOWN: guest_shuts(backend, connection, packet->flags); break;
         case VIRTIO_VSOCK_OP_CREDIT_UPDATE: break;
         case VIRTIO_VSOCK_OP_CREDIT_REQUEST: owe(backend, connection, VIRTIO_VSOCK_OP_CREDIT_UPDATE); break;

@@ -82,7 +82,8 @@ static bool walk(struct ring *ring, const struct memory *memory, const unsigned 
                  unsigned at, bool for_writing, struct chain *chain, struct vring_desc *indirect) {
     for (unsigned steps = 0;; steps++) {
         if (at >= entries) return fail(ring, "a descriptor that is not in the table");
-        if (steps == entries) return fail(ring, "a chain without an end");
+        /* Also of buffers without a byte, which count nowhere else. */
+        if (steps == entries || steps == 4 * MAX_PARTS) return fail(ring, "a chain without an end");
         struct vring_desc descriptor = copy_of(table, at);
         if (descriptor.flags & VRING_DESC_F_INDIRECT) {
             if (!indirect || descriptor.flags & VRING_DESC_F_NEXT) return fail(ring, "an indirect table out of place");

@@ -92,11 +92,17 @@ static void replace(int *place, int fd) {
     *place = fd;
 }
 
+/* QEMU has the eventfd, too: closing ours does not end the watching. */
+static void drop_kick(struct backend *backend, struct ring *ring) {
+    if (ring->kick >= 0) epoll_ctl(backend->epoll, EPOLL_CTL_DEL, ring->kick, NULL);
+    replace(&ring->kick, -1);
+}
+
 static void stop_ring(struct backend *backend, unsigned index) {
     backend->rings[index].is_started = false;
-    replace(&backend->rings[index].kick, -1);
+    drop_kick(backend, &backend->rings[index]);
     /* The guest rebooted, or its driver went: it knows of no connection any more. */
-    if (index == RX) connections_drop_all(backend);
+    if (index == RX || index == TX) connections_drop_all(backend);
 }
 
 void qemu_forget(struct backend *backend) {
@@ -212,9 +218,14 @@ static const char *set_eventfd(struct backend *backend, unsigned index, bool is_
     if (!take_eventfd(&fd)) return "QEMU makes no sense: a descriptor that is no eventfd";
     if (!is_kick) {
         replace(&ring->call, fd);
+        /* What was told to the one before may have reached nobody: QEMU changes it without a word in between. */
+        uint64_t one = 1;
+        ssize_t written = fd >= 0 ? write(fd, &one, sizeof one) : 0;
+        (void)written;
         return NULL;
     }
-    replace(&ring->kick, fd);
+    drop_kick(backend, ring);
+    ring->kick = fd;
     ring->is_started = true;
     /* Edge-triggered: that there was a kick is all that it says, and it need not be read. */
     if (fd >= 0 && !watch(backend, fd, EPOLLIN | EPOLLET, tag(FROM_KICK, index, 0))) {
