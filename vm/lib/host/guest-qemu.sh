@@ -15,7 +15,7 @@ tunnel=${tunnel:-$(cat "$state/tunnel" 2>/dev/null || echo auto)}
 guest_prepare() {
     mkdir -p "$images"
     "$top/vm/build-agent"
-    "$top/vm/build-backend"
+    [ "$tunnel" != vhost-user ] || "$top/vm/build-backend"
     fetch_kernel
     make_initramfs
     if [ "$docker" = yes ]; then
