@@ -168,15 +168,25 @@ class Strangers(unittest.TestCase):
         self.assertEqual(code, 5)
 
     def test_one_without_costs_no_process_and_the_oldest_gives_way(self):
-        strangers = [self.call() for _ in range(60)]
+        strangers = [self.call() for _ in range(200)]
         for stranger in strangers:
             stranger.sendall(b"t" * 63)
         self.assertIn(b"served", self.run_there("echo", "served"))
         # The command's own process is gone a moment after its answer.
         self.assertLessEqual(len(self.children()), 1)
-        self.assertLessEqual(self.descriptors(), 4 + 17)
+        self.assertLessEqual(self.descriptors(), 4 + 129)
         for stranger in strangers:
             stranger.close()
+
+    def test_many_that_come_at_once_are_all_served(self):
+        """As commands of a script are, whose connections are there before any of them has heard of it."""
+        callers = [self.call() for _ in range(60)]
+        request = TOKEN + bytes(4) + struct.pack("<I", 5) + b"true\0"
+        for caller in callers:
+            caller.sendall(request)
+        for caller in callers:
+            with caller:
+                self.assertEqual(caller.recv(9, socket.MSG_WAITALL), b"\3\4\0\0\0\0\0\0\0")
 
     def test_one_that_says_nothing_or_something_wrong_is_let_go(self):
         silent, wrong = self.call(), self.call()

@@ -1,6 +1,6 @@
 /* Runs commands in the guest for vm/exec: guest-exec vsock:PORT|tcp:ADDRESS:PORT TOKEN-FILE
  *
- * One process per connection, once its client has shown the token: within five seconds, and with 16 such connections
+ * One process per connection, once its client has shown the token: within five seconds, and with 128 such connections
  * at a time, of which the oldest gives way. Until then a connection costs a descriptor and 64 bytes. Integers are
  * little-endian.
  *
@@ -32,7 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TOKEN = 64, ARGUMENTS = 65536, PIECE = 32768, STRANGERS = 16 };
+enum { TOKEN = 64, ARGUMENTS = 65536, PIECE = 32768, STRANGERS = 128 };
 static const uint32_t resized = UINT32_MAX;
 #ifndef PATIENCE_MS
 #define PATIENCE_MS 5000
