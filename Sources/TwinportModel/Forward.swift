@@ -119,7 +119,7 @@ public enum ForwardAllowance: Equatable, Sendable {
     /// Those whose end in the guest matches one of these patterns, as `unix:///run/docker.sock` or `unix:///run/app/*`.
     case only([String])
 
-    /// Reads `all`, `local`, `none`, or patterns with commas between them; nil for anything else, `problem(with:)` says why.
+    /// Reads `all`, `local`, `none`, or patterns with commas between them; nil for anything else (`problem(with:)`).
     public init?(_ text: String) {
         switch text {
         case "all": self = .all
