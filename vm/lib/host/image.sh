@@ -72,34 +72,26 @@ cloud_kernel() {
         sed -nE 's/.*Depends: (linux-image-[0-9].*)/\1/p' | head -n 1
 }
 
-fetch_docker() {
-    [ ! -d "$images/docker" ] || return 0
-    local packages
-    mapfile -t packages < <(with_fresh_lists docker_packages)
-    [ -n "${packages[0]}" ] || fail "apt knows no docker.io: is this Debian?"
-    say "Fetching Docker for the guest (${#packages[@]} packages; not installed here)"
-    rm -rf "$images/docker.new"
-    unpack_packages "$images/docker.new" "${packages[@]}"
-    # What installing them would have made.
-    for name in iptables ip6tables; do
-        ln -sf xtables-nft-multi "$images/docker.new/usr/sbin/$name"
-    done
-    mv "$images/docker.new" "$images/docker"
-}
+fetch_docker() { fetch_engine docker docker.io "Docker for the guest" docker_packages; }
 
 # Podman, with both of its networks' programs.
-fetch_podman() {
-    [ ! -d "$images/podman" ] || return 0
-    local packages
-    mapfile -t packages < <(with_fresh_lists needed_packages podman netavark runc containernetworking-plugins)
-    [ -n "${packages[0]}" ] || fail "apt knows no podman: is this Debian?"
-    say "Fetching Podman (${#packages[@]} packages; not installed here)"
-    rm -rf "$images/podman.new"
-    unpack_packages "$images/podman.new" "${packages[@]}"
+fetch_podman() { fetch_engine podman podman Podman needed_packages podman netavark runc containernetworking-plugins; }
+
+# Unpacks the packages that a command names into a folder of the images.
+fetch_engine() { # FOLDER PACKAGE TITLE COMMAND…
+    local folder=$images/$1 package=$2 title=$3 packages
+    shift 3
+    [ ! -d "$folder" ] || return 0
+    mapfile -t packages < <(with_fresh_lists "$@")
+    [ -n "${packages[0]}" ] || fail "apt knows no $package: is this Debian?"
+    say "Fetching $title (${#packages[@]} packages; not installed here)"
+    rm -rf "$folder.new"
+    unpack_packages "$folder.new" "${packages[@]}"
+    # What installing them would have made.
     for name in iptables ip6tables; do
-        ln -sf xtables-nft-multi "$images/podman.new/usr/sbin/$name"
+        ln -sf xtables-nft-multi "$folder.new/usr/sbin/$name"
     done
-    mv "$images/podman.new" "$images/podman"
+    mv "$folder.new" "$folder"
 }
 
 docker_packages() {
