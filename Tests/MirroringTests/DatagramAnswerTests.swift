@@ -13,28 +13,6 @@ import Wire
 
 /// A side with a UDP listener on loopback, and a peer that types frames.
 private final class Exchange {
-    private final class Typist: Link {
-        var incoming: [UInt8] = []
-        var outgoing: [UInt8] = []
-
-        func read(into buffer: IOBuffer) throws(LinkError) -> Int? {
-            guard !incoming.isEmpty else { return nil }
-            let count = min(buffer.space, incoming.count)
-            buffer.append(Array(incoming[..<count]))
-            incoming.removeFirst(count)
-            return count
-        }
-
-        func write(_ bytes: Span<UInt8>) throws(LinkError) -> Int? {
-            outgoing += [UInt8](copying: bytes)
-            return bytes.count
-        }
-
-        func watchWritable(_ isWanted: Bool) {}
-        func attach(_ owner: any LinkOwner) {}
-        func close() {}
-    }
-
     let loop: Loop
     let side: Forwarder
     private let link = Typist()

@@ -9,30 +9,31 @@ import Wire
 @testable import Listeners
 @testable import Mirroring
 
-/// A side with real sockets on loopback, and a guest that types frames.
-final class TypedPeer {
-    private final class Typist: Link {
-        var incoming: [UInt8] = []
-        var outgoing: [UInt8] = []
+/// A link at whose other end bytes are typed, and those that come are kept.
+final class Typist: Link {
+    var incoming: [UInt8] = []
+    var outgoing: [UInt8] = []
 
-        func read(into buffer: IOBuffer) throws(LinkError) -> Int? {
-            guard !incoming.isEmpty else { return nil }
-            let count = min(buffer.space, incoming.count)
-            buffer.append(Array(incoming[..<count]))
-            incoming.removeFirst(count)
-            return count
-        }
-
-        func write(_ bytes: Span<UInt8>) throws(LinkError) -> Int? {
-            outgoing += [UInt8](copying: bytes)
-            return bytes.count
-        }
-
-        func watchWritable(_ isWanted: Bool) {}
-        func attach(_ owner: any LinkOwner) {}
-        func close() {}
+    func read(into buffer: IOBuffer) throws(LinkError) -> Int? {
+        guard !incoming.isEmpty else { return nil }
+        let count = min(buffer.space, incoming.count)
+        buffer.append(Array(incoming[..<count]))
+        incoming.removeFirst(count)
+        return count
     }
 
+    func write(_ bytes: Span<UInt8>) throws(LinkError) -> Int? {
+        outgoing += [UInt8](copying: bytes)
+        return bytes.count
+    }
+
+    func watchWritable(_ isWanted: Bool) {}
+    func attach(_ owner: any LinkOwner) {}
+    func close() {}
+}
+
+/// A side with real sockets on loopback, and a guest that types frames.
+final class TypedPeer {
     /// A frame that the side sent.
     struct Sent {
         let type: FrameType
