@@ -210,14 +210,8 @@ extension EndToEnd {
         {
             try with(network: withoutProxy, settings: "guestToHost: {scope: containers}") {
                 lab, engine in
-                let server = { (port: Int, text: String) in
-                    "(while :; do echo \(text) | nc -lN \(port); done) & "
-                }
-                let answer = "(sleep 5; echo by-udp; sleep 30) | nc -u -l 53 & "
                 let run = try engine.docker(
-                    "run -d --name web1 -p 8080:80 -p 8081-8083:81-83 -p 5300:53/udp \(Engine.image) sh -c "
-                        + "'trap exit TERM; \(server(80, "by-tcp"))\(server(81, "one"))\(server(83, "three"))\(answer)wait'"
-                )
+                    "run -d " + PublishingContainer.arguments(name: "web1", image: Engine.image))
                 #expect(run.code == 0, "\(run.output)")
                 for port in [8_080, 8_081, 8_082, 8_083] {
                     let row = try lab.wait("0.0.0.0:\(port)", within: 10)
@@ -230,20 +224,12 @@ extension EndToEnd {
                 }
                 let row = try lab.wait("0.0.0.0:5300", "udp")
                 #expect(row.container?.name == "web1", "\(row)")
-                // The server is a new one for each connection: between two nobody listens.
-                let askAt = { (address: String, port: Int) in
-                    try lab.sh(
-                        .host,
-                        "for i in 1 2 3 4 5 6 7 8; do nc -N -w 5 \(address) \(port) </dev/null | grep . && break; "
-                            + "sleep 0.5; done"
-                    ).output
-                }
-                let ask = { (port: Int) in try askAt("127.0.0.1", port) }
+                let ask = { (port: Int) in try PublishingContainer.ask(lab, port) }
                 #expect(try ask(8_080) == "by-tcp\n")
                 #expect(try ask(8_081) == "one\n")
                 #expect(try ask(8_083) == "three\n")
                 // Other machines reach it, as `-p` promises.
-                #expect(try askAt("10.77.0.1", 8_080) == "by-tcp\n")
+                #expect(try PublishingContainer.ask(lab, 8_080, at: "10.77.0.1") == "by-tcp\n")
                 let udp = try lab.sh(
                     .host, "(echo question; sleep 8) | timeout 9 nc -u 127.0.0.1 5300")
                 #expect(udp.output.contains("by-udp"), "\(udp.output)")
@@ -251,7 +237,7 @@ extension EndToEnd {
                 _ = try engine.docker("network create --subnet 10.90.0.0/24 second")
                 let second = try engine.docker(
                     "run -d --name web2 --network second -p 8090:80 \(Engine.image) sh -c "
-                        + "'\(server(80, "second"))wait'")
+                        + "'\(PublishingContainer.server(80, "second"))wait'")
                 #expect(second.code == 0, "\(second.output)")
                 try lab.wait("0.0.0.0:8090", within: 10)
                 #expect(try ask(8_090) == "second\n")

@@ -125,14 +125,8 @@ extension EndToEnd {
 
         @Test func `TCP, UDP and a range come and go with the container, which is named`() throws {
             try with { lab, podman in
-                let server = { (port: Int, text: String) in
-                    "(while :; do echo \(text) | nc -lN \(port); done) & "
-                }
-                let answer = "(sleep 5; echo by-udp; sleep 30) | nc -u -l 53 & "
                 let run = try podman.podman(
-                    "run -d --name web1 -p 8080:80 -p 8081-8083:81-83 -p 5300:53/udp \(Podman.image) sh -c "
-                        + "'trap exit TERM; \(server(80, "by-tcp"))\(server(81, "one"))\(server(83, "three"))\(answer)wait'"
-                )
+                    "run -d " + PublishingContainer.arguments(name: "web1", image: Podman.image))
                 #expect(run.code == 0, "\(run.output)")
                 for port in [8_080, 8_081, 8_082, 8_083] {
                     let row = try lab.wait("0.0.0.0:\(port)", within: 10)
@@ -141,19 +135,11 @@ extension EndToEnd {
                     }
                     #expect(row.mirror == "0.0.0.0:\(port)", "\(row)")
                 }
-                // The server is a new one for each connection: between two nobody listens.
-                let askAt = { (address: String, port: Int) in
-                    try lab.sh(
-                        .host,
-                        "for i in 1 2 3 4 5 6 7 8; do nc -N -w 5 \(address) \(port) </dev/null | grep . && break; "
-                            + "sleep 0.5; done"
-                    ).output
-                }
-                let ask = { (port: Int) in try askAt("127.0.0.1", port) }
+                let ask = { (port: Int) in try PublishingContainer.ask(lab, port) }
                 #expect(try ask(8_080) == "by-tcp\n")
                 #expect(try ask(8_081) == "one\n")
                 // Other machines reach it, as `-p` promises.
-                #expect(try askAt("10.77.0.1", 8_080) == "by-tcp\n")
+                #expect(try PublishingContainer.ask(lab, 8_080, at: "10.77.0.1") == "by-tcp\n")
                 #expect(try ask(8_083) == "three\n")
                 try lab.wait("0.0.0.0:5300", "udp")
                 let udp = try lab.sh(
@@ -173,7 +159,8 @@ extension EndToEnd {
                 #expect(try lab.sh(.host, "nc -z -w 1 127.0.0.1 8080").code != 0)
                 // Those that go when they end are named, too.
                 let second = try podman.podman(
-                    "run -d --rm --name once -p 8090:80 \(Podman.image) sh -c '\(server(80, "once"))wait'"
+                    "run -d --rm --name once -p 8090:80 \(Podman.image) sh -c "
+                        + "'\(PublishingContainer.server(80, "once"))wait'"
                 )
                 #expect(second.code == 0, "\(second.output)")
                 try lab.wait("the name of one with --rm", within: 10) {
