@@ -78,7 +78,7 @@ private struct Validator {
         }
         if let not = schema["not"], accepts(value, not) { return false }
         if let pattern = schema["pattern"]?.words.first, case .text(let text) = value,
-            text.range(of: pattern, options: .regularExpression) == nil
+            !matches(text, pattern)
         {
             return false
         }
@@ -100,6 +100,15 @@ private struct Validator {
             schema["properties"]?[key].map { accepts(value, $0) }
                 ?? (schema["additionalProperties"] != .boolean(false))
         }
+    }
+
+    /// By the standard library: Foundation's expressions leak now and then.
+    private func matches(_ text: String, _ pattern: String) -> Bool {
+        guard let expression = try? Regex(pattern).matchingSemantics(.unicodeScalar) else {
+            Issue.record("\(pattern) is no regular expression")
+            return false
+        }
+        return text.firstMatch(of: expression) != nil
     }
 
     func definition(_ name: String) -> JSON {
