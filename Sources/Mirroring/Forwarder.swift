@@ -132,6 +132,7 @@ package final class Forwarder {
         try loop.onTurnEnd { [unowned self] in
             mirrors.settleDirty()
             session?.pump()
+            resources.done.finish()
         }
     }
 

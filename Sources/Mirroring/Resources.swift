@@ -31,6 +31,8 @@ final class Resources {
     let asking = AskingFlows()
     /// Dials listeners as the clients that ask for them.
     let clients = ClientRoutes()
+    /// Flows that are done, but for their close.
+    let done = DoneFlows()
     /// What the datagram queues of all UDP flows hold.
     let queued = DatagramBudget()
     /// The first descriptor that is not for flows and mirrors.

@@ -28,13 +28,13 @@ internal import Wire
 //     peer's FIN                           → when `pending` is empty: shutdown(SHUT_WR)
 //     application RST, write to a dead one → what came before it is still read; then RESET to the peer
 //     peer's RESET or REFUSED, tunnel lost → SO_LINGER 0 and close: the application sees RST
-//     both FIN seen and passed on          → close
+//     both FIN seen and passed on          → close; where FIN to the peer is the last, once it has left
 //
 // A socket resets on close from its beginning until the peer's FIN is passed on, so that the application
 // sees RST even when this process is killed and the kernel closes: nothing it was sent may look complete.
 
 /// The half of a forwarded TCP connection on this machine. Loop thread only.
-final class TCPFlow: Flow {
+final class TCPFlow: Flow, FinishingFlow {
     /// How long a dial may take, in milliseconds.
     static let dialTimeout: UInt64 = 9_000
 
@@ -229,8 +229,7 @@ final class TCPFlow: Flow {
         guard let count else { return drained(.nothing) }
         if count == 0 {
             source = .ended
-            finishIfDone(besidesFin: true)
-            updateInterest()
+            if sink == .shut { resources.done.append(self) } else { updateInterest() }
             return .end
         }
         info.count(count, towardsListener: !isDialler, now: resources.loop.now)
@@ -332,16 +331,13 @@ final class TCPFlow: Flow {
         } catch {
             // ENOTCONN: the application reset the connection meanwhile; reading will tell.
         }
-        finishIfDone(besidesFin: false)
+        if isDone, isConnected { close(resetting: false) }
     }
 
-    /// Closes when both directions have ended.
-    ///
-    /// - Parameter besidesFin: The scheduler is about to send our FIN: keep the stream until it did.
-    private func finishIfDone(besidesFin: Bool) {
-        guard source == .ended, sink == .shut, isConnected else { return }
-        close(resetting: false, keepingStream: besidesFin)
-    }
+    /// Whether both directions have ended.
+    private var isDone: Bool { source == .ended && sink == .shut }
+
+    func finish() { close(resetting: false) }
 
     func streamEnded(_ code: ResetCode) {
         noteOutcome(code)
@@ -373,16 +369,16 @@ final class TCPFlow: Flow {
         else { return abort(.reset) }
     }
 
-    private func close(resetting: Bool, keepingStream: Bool = false) {
+    private func close(resetting: Bool) {
         guard phase != .closed else { return }
         noteOutcome(nil)
         phase = .closed
-        if resetting { socket?.resetOnClose() }
+        if resetting, !isDone { socket?.resetOnClose() }
         poller?.close()
         poller = nil
         socket = nil
         if isDialler { resources.clients.release(info.id, now: resources.loop.now) }
-        if !keepingStream { stream?.attach(nil) }
+        stream?.attach(nil)
         stream = nil
         ended(self)
     }
