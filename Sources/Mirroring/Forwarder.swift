@@ -161,6 +161,7 @@ package final class Forwarder {
     /// Ends all flows and mirrors.
     package func close() {
         inward.close()
+        resources.done.finish()
         flows.abort(.disabled)
         mirrors.removeAll()
         forwards.close()
