@@ -116,7 +116,8 @@ add_program() { # ROOT PROGRAM…
         file=$(command -v "$program") || fail "$program is not installed"
         file=$(readlink -f "$file")
         install -D "$file" "$root/usr/bin/$program"
-        ldd "$file" 2>/dev/null | sed -nE 's/.*(=> |^\t)(\/[^ ]+).*/\2/p' | while read -r library; do
+        # It fails for a program that needs no library.
+        { ldd "$file" 2>/dev/null || :; } | sed -nE 's/.*(=> |^\t)(\/[^ ]+).*/\2/p' | while read -r library; do
             install -D "$(readlink -f "$library")" "$root$library"
         done
     done
