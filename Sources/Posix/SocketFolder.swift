@@ -26,7 +26,9 @@ package enum SocketFolder {
                 // Another program of ours made it in between.
             } catch {
                 throw Problem(
-                    description: "\(folder) cannot be made: \(SystemError.text(of: error.code))")
+                    description:
+                        "\(folder) cannot be made: \(SystemError.text(of: error.code)); make it for user "
+                        + "\(ThisProcess.userID), or choose a folder that exists")
             }
         }
         try check(folder)
@@ -62,11 +64,12 @@ package enum SocketFolder {
             guard let owner = SystemFiles.owner(of: place) else { continue }
             guard owner.user == ThisProcess.userID || owner.user == 0 else {
                 throw Problem(
-                    description: "\(place) belongs to user \(owner.user): choose another one")
+                    description: "\(place) belongs to user \(owner.user), and not to root or user "
+                        + "\(ThisProcess.userID): choose another folder")
             }
         }
         guard let owner = SystemFiles.owner(of: target), owner.kind == .folder else {
-            throw Problem(description: "\(folder) is not a folder")
+            throw Problem(description: "\(folder) is not a folder: choose another path")
         }
         let isSticky = owner.mode & 0o1000 != 0
         guard owner.mode & 0o022 == 0 || isSticky else {

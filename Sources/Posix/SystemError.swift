@@ -47,6 +47,8 @@ extension SystemError {
     @inlinable package var isExhaustion: Bool {
         [EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC].contains(code)
     }
+    /// ENODEV: the machine has no such device.
+    package var isNoDevice: Bool { code == ENODEV }
     /// EAGAIN: there is no room now.
     @inlinable package var isBusy: Bool { code == EAGAIN }
     /// EEXIST: something is there already.

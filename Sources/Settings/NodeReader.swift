@@ -82,7 +82,9 @@ struct NodeReader {
             default: break
             }
         }
-        throw fail("expected true or false, found \(found)")
+        let isQuoted = ["true", "false"].contains(node.scalar?.string)
+        throw fail(
+            "expected true or false\(isQuoted ? " without quotes" : ""), found \(found)")
     }
 
     func text(_ expected: String) throws(SettingsError) -> String {
@@ -108,7 +110,7 @@ struct NodeReader {
     func list() throws(SettingsError) -> [NodeReader] {
         if isNothing { return [] }
         guard case .sequence(let sequence) = node else {
-            throw fail("expected a list, found \(found)")
+            throw fail("expected a list, found \(found); write \"- \" before each item")
         }
         return sequence.enumerated().map { index, node in
             NodeReader(node: node, path: "\(path)[\(index)]", file: file, fallback: self.node.mark)

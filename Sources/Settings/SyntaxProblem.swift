@@ -20,7 +20,8 @@ extension SettingsError {
             let key = duplicates.first ?? ""
             let first = SyntaxProblem.Place(context.mark)
             place = SyntaxProblem.second(key, after: first, in: text) ?? first
-            problem = "the key \(duplicates.joined(separator: ", ")) is there twice"
+            problem =
+                "the key \(duplicates.joined(separator: ", ")) is there twice; delete one of them"
         case .reader(let words, let offset, _, _):
             place = offset.flatMap { SyntaxProblem.place(ofCharacter: $0, in: text) }
             problem = SyntaxWords(problem: words, rest: [], before: [], beginning: nil).text

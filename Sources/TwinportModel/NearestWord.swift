@@ -8,20 +8,23 @@ package enum NearestWord {
         return changes <= min(3, word.count / 2) ? name : nil
     }
 
-    /// How many letters have to change (Levenshtein), for names of at most 40 letters.
+    /// How many letters have to change, for names of at most 40 letters; two neighbours that are swapped count as one
+    /// (optimal string alignment).
     private static func distance(_ a: String, _ b: String) -> Int {
         let a = Array(a.lowercased().prefix(40))
         let b = Array(b.lowercased().prefix(40))
-        var row = Array(0...b.count)
+        var (before, above) = ([Int](), Array(0...b.count))
         for i in 0..<a.count {
-            var previous = row[0]
-            row[0] = i + 1
+            var row = [i + 1]
             for j in 0..<b.count {
-                let next = min(row[j] + 1, row[j + 1] + 1, previous + (a[i] == b[j] ? 0 : 1))
-                previous = row[j + 1]
-                row[j + 1] = next
+                var least = min(row[j] + 1, above[j + 1] + 1, above[j] + (a[i] == b[j] ? 0 : 1))
+                if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] {
+                    least = min(least, before[j - 1] + 1)
+                }
+                row.append(least)
             }
+            (before, above) = (above, row)
         }
-        return row[b.count]
+        return above[b.count]
     }
 }

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Reports
 internal import Settings
+internal import TwinportModel
 
 /// `twinport schema`.
 struct SchemaCommand: ParsableCommand {
@@ -19,8 +20,11 @@ struct SchemaCommand: ParsableCommand {
     func run() throws {
         if name == "settings" { return print(SettingsSchema.text) }
         guard let schema = Schema(rawValue: name) else {
-            let all = (Schema.allCases.map(\.rawValue) + ["settings"]).joined(separator: ", ")
-            throw Problem(usage: "there is no schema \"\(name)\": expected one of \(all)")
+            let all = Schema.allCases.map(\.rawValue) + ["settings"]
+            let hint = NearestWord.to(name, among: all).map { "; did you mean \($0)?" } ?? ""
+            throw Problem(
+                usage: "there is no schema \"\(name)\"\(hint): expected one of "
+                    + all.joined(separator: ", "))
         }
         print(schema.text)
     }

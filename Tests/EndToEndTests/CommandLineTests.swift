@@ -211,7 +211,8 @@ extension EndToEnd {
                     agent.output.contains(
                         obstacle == "open"
                             ? "can be written by others"
-                            : "t.sock: File exists (and it is not a socket of ours)"), "\(agent)")
+                            : "t.sock: File exists; it is not a socket of this program's user: remove it"
+                    ), "\(agent)")
                 #expect(try lab.sh(.guest, "cat \(folder)/t.sock").output == "precious\n")
             }
         }

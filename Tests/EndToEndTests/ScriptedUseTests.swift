@@ -212,7 +212,7 @@ extension EndToEnd {
             try Lab.with(start: false) { lab in
                 for (words, meant) in [
                     (["statsu"], "status"), (["settings", "chek"], "check"),
-                    (["explian", "80"], "explain"),
+                    (["explian", "80"], "explain"), (["key", "nwe"], "new"),
                 ] {
                     let outcome = try lab.twinport(words)
                     #expect(
@@ -222,6 +222,9 @@ extension EndToEnd {
                 let agent = try lab.sh(.guest, "\(Lab.agentPath) prots")
                 #expect(
                     agent.code == 2 && agent.output.contains("Did you mean 'ports'?"), "\(agent)")
+                let schema = try lab.twinport(["schema", "prots"])
+                #expect(
+                    schema.code == 2 && schema.output.contains("did you mean ports?"), "\(schema)")
                 #expect(try !lab.twinport(["bogus"]).output.contains("Did you mean"))
             }
         }

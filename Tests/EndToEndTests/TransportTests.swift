@@ -62,7 +62,7 @@ extension EndToEnd {
                     try lab.status().sessionError?.contains("same key") == true
                         && agent.output.contains("do both ends have the same key?")
                 }
-                #expect(agent.output.contains("no session with the peer"))
+                #expect(agent.output.contains("no session with the other end"))
                 #expect(try lab.status().session == .down)
             }
         }

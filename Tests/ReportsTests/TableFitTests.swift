@@ -90,6 +90,9 @@ import TwinportModel
         #expect(ShellWord.quoted("") == "''" && ShellWord.quoted("a b") == "'a b'")
         #expect(ShellWord.quoted("it's") == "'it'\\''s'")
         #expect(NearestWord.to("statsu", among: ["ports", "status"]) == "status")
+        #expect(NearestWord.to("nwe", among: ["new", "show"]) == "new")
+        #expect(NearestWord.to("ab", among: ["ba"]) == "ba")
+        #expect(NearestWord.to("abc", among: ["bca"]) == nil)
         #expect(NearestWord.to("bogus", among: ["ports", "status"]) == nil)
         #expect(NearestWord.to("x", among: ["up"]) == nil)
     }

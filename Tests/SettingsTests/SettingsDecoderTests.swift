@@ -67,7 +67,7 @@ private let full = """
         ),
         (
             "hostNetworking: {enabled: \"true\"}",
-            "s.yaml:1:27: hostNetworking.enabled: expected true or false, found \"true\""
+            "s.yaml:1:27: hostNetworking.enabled: expected true or false without quotes, found \"true\""
         ),
         (
             "guestToHost:\n  bind: lan",
@@ -150,16 +150,22 @@ private let full = """
     }
 
     @Test(arguments: [
-        ("udp: {}\nscan: {}\nudp: {}\n", "s.yaml:3:1: the key udp is there twice"),
-        ("udp: {idle: 5s, idle: 6s}\n", "s.yaml:1:17: the key idle is there twice"),
+        (
+            "udp: {}\nscan: {}\nudp: {}\n",
+            "s.yaml:3:1: the key udp is there twice; delete one of them"
+        ),
+        (
+            "udp: {idle: 5s, idle: 6s}\n",
+            "s.yaml:1:17: the key idle is there twice; delete one of them"
+        ),
         (
             "scan:\n  hints: true\nudp:\n  idle: 5s # idle: once\n  # idle: 6s\n  idle: 7s\n",
-            "s.yaml:6:3: the key idle is there twice"
+            "s.yaml:6:3: the key idle is there twice; delete one of them"
         ),
         ("# idle\r\nudp:\r\n  \"idle\": 5s\r\n  idle: [\r\n  ]\r\n", "s.yaml:4:3: the key idle"),
         (
             "guestToHost:\n  enabled: true\nhostToGuest:\n  enabled: true\n  enabled: false\n",
-            "s.yaml:5:3: the key enabled is there twice"
+            "s.yaml:5:3: the key enabled is there twice; delete one of them"
         ),
     ]) func `a key that is there twice is shown where it stands the second time`(
         text: String, found: String

@@ -9,7 +9,7 @@ import Testing
         for second in 0..<3_600 {
             let now = UInt64(second) * 1_000
             // Two troubles that take turns, as a refusal and what follows from it.
-            let isNews = log.isNews("a peer was refused", now: now)
+            let isNews = log.isNews("a connection was refused", now: now)
             if isNews { said.append(now) }
             _ = log.isNews("no session", now: now)
         }

@@ -69,6 +69,8 @@ package struct Admission: Equatable, Sendable {
 
     private func unixRefusal(_ socket: borrowing Socket) -> String? {
         guard let user = try? socket.peerUser() else { return "its user cannot be determined" }
-        return users.contains(user) ? nil : "it runs as user \(user), which may not connect"
+        if users.contains(user) { return nil }
+        return
+            "it runs as user \(user), which may not connect; expected root or user \(ThisProcess.userID)\(remedy)"
     }
 }

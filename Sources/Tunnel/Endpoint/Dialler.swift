@@ -48,7 +48,7 @@ final class Dialler {
             }
             attempt?.start()
         } catch {
-            fail(error.description)
+            fail(DialWords.text(of: error, at: uri))
         }
     }
 
@@ -56,7 +56,7 @@ final class Dialler {
         attempt?.close()
         let socket = attempt?.takeSocket()
         attempt = nil
-        if let error { return fail(error.description) }
+        if let error { return fail(DialWords.text(of: error, at: uri)) }
         if let socket { connected(socket) }
     }
 
@@ -80,7 +80,7 @@ final class Dialler {
     func tick() {
         guard attempt != nil, loop.now >= startedAt + Self.within else { return }
         attempt?.close()
-        fail("no answer within 10 s")
+        fail("no answer within 10 s; check the address, and that the other end runs")
     }
 
     func close() {

@@ -162,7 +162,7 @@ final class Lobby {
     func tick() {
         while let first = waiting.first, loop.now &- first.since >= Self.patience {
             waiting.removeFirst().close()
-            refused(SessionEnd(.timeout, "no HELLO within 5 s: is the other end Twinport?"))
+            refused(SessionEnd(.timeout, SessionEnd.noGreeting))
         }
     }
 

@@ -114,7 +114,7 @@ package final class TunnelEndpoint {
                 begin(socket, .responder, early: message)
             },
             refused: { [unowned self] end in
-                delegate.tunnelTrouble("no session with the peer: \(end.attributed)")
+                delegate.tunnelTrouble("no session with the other end: \(end.attributed)")
             })
     }
 
@@ -152,7 +152,7 @@ package final class TunnelEndpoint {
     private func accepted(_ socket: consuming Socket) {
         guard let uri = mode?.uri else { return }
         if let why = admission.refusal(socket, at: uri) {
-            return delegate.tunnelTrouble("a peer was refused: \(why)")
+            return delegate.tunnelTrouble("a connection was refused: \(why)")
         }
         if let lobby { return lobby.enter(socket) }
         makeRoom()
@@ -224,7 +224,7 @@ package final class TunnelEndpoint {
     private func greeted(_ handshake: Handshake, _ hello: Hello) {
         let session = handshake.session
         if let why = delegate.refusal(of: hello) {
-            delegate.tunnelTrouble("a peer was refused: \(why)")
+            delegate.tunnelTrouble("a connection was refused: \(why)")
             return session.end(SessionEnd(.notAllowed, why))
         }
         guard let live = election.live else { return goLive(handshake, hello) }
@@ -243,7 +243,7 @@ package final class TunnelEndpoint {
         handshakes.removeAll { $0 === handshake }
         guard !isClosed else { return }
         election.forget(handshake)
-        delegate.tunnelTrouble("no session with the peer: \(end.attributed)")
+        delegate.tunnelTrouble("no session with the other end: \(end.attributed)")
         scheduleDial()
     }
 
@@ -283,7 +283,9 @@ package final class TunnelEndpoint {
             newcomer?.end(.alreadyConnected(newcomer?.hello.role ?? .host))
         case .replace:
             election.live?.end(
-                SessionEnd(.timeout, "it did not answer while a newcomer was waiting"))
+                SessionEnd(
+                    .timeout, "the other end did not answer, and another connection takes its place"
+                ))
         }
     }
 

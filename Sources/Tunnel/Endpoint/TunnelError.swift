@@ -18,14 +18,30 @@ package enum TunnelError: Error, CustomStringConvertible {
         case .keyMissing:
             "a tcp:// tunnel needs a key: \"twinport key new PATH\", and PATH on both ends"
         case .cannotListen(let uri, let error):
-            "cannot listen at \(uri): \(SystemError.text(of: error.code))\(Self.hint(error))"
+            "cannot listen at \(uri): \(SystemError.text(of: error.code))\(Self.hint(error, uri))"
         case .badFolder(let uri, let problem): "cannot listen at \(uri): \(problem)"
         case .system(let error): error.description
         }
     }
 
-    private static func hint(_ error: SystemError) -> String {
-        if error.isAddressInUse { return " (another program listens there)" }
-        return error.isOccupied ? " (and it is not a socket of ours)" : ""
+    private static func hint(_ error: SystemError, _ uri: TunnelURI) -> String {
+        if error.isAddressInUse {
+            return "; another program listens there: end it, or choose another address"
+        }
+        if error.isOccupied {
+            return "; it is not a socket of this program's user: remove it, or choose another path"
+        }
+        switch uri {
+        case .tcp where error.isAddressUnavailable:
+            return
+                "; no interface of this machine has it: \"ip address\" shows those that there are"
+        case .vsock where error.isAddressUnavailable || error.isNoDevice:
+            return "; this machine has no vsock: use unix:// or tcp://"
+        case .tcp where error.isPermissionDenied, .vsock where error.isPermissionDenied:
+            return "; this user may not have that port: choose one from 1024 up"
+        case .unix where error.isPermissionDenied, .firecracker where error.isPermissionDenied:
+            return "; user \(ThisProcess.userID) may not make a socket there: choose another folder"
+        default: return ""
+        }
     }
 }

@@ -64,7 +64,7 @@ package enum LinkError: Error, Equatable, Sendable, CustomStringConvertible {
     package var description: String {
         switch self {
         case .system(let error): error.description
-        case .wrongKey: "a record cannot be decrypted: do both ends have the same key?"
+        case .wrongKey: "what the other end sent cannot be decrypted: \(Self.compare)"
         case .noProof:
             "this side asks for a key and the other end shows none: \(Self.bothNeedIt)"
         case .otherKey: "the other end proves another key: \(Self.compare)"
@@ -72,7 +72,8 @@ package enum LinkError: Error, Equatable, Sendable, CustomStringConvertible {
             "the other end hung up when this side showed its key: \(Self.compare); with one key on both, nobody may "
                 + "listen behind that address"
         case .untrusted(let why): why
-        case .nobodyThere(let address): "nobody in the guest answers at \(address)"
+        case .nobodyThere(let address):
+            "nobody in the guest listens at the port of \(address); start twinport-agent there with --listen"
         }
     }
 }

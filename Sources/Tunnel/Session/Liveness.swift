@@ -50,10 +50,12 @@ struct Liveness: Equatable {
         let silence = now &- lastHeard
         if !hasReceivedHello {
             guard now &- started >= Self.helloWithin else { return .nothing }
-            return .dead("no HELLO within 5 s: is the other end Twinport?")
+            return .dead(SessionEnd.noGreeting)
         }
         if silence >= Self.deadAfter { return .dead("nothing heard for 15 s") }
-        if now &- lastTaken >= Self.takesWithin { return .dead("it took nothing for 30 s") }
+        if now &- lastTaken >= Self.takesWithin {
+            return .dead("the other end read nothing for 30 s")
+        }
         return silence >= Self.pingAfter ? .ping : .nothing
     }
 }

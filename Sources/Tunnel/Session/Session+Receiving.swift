@@ -115,7 +115,7 @@ extension Session: LinkOwner {
     /// Ends the session if a frame comes before the peer's HELLO that may not.
     func requireHello() throws(SessionEnd) {
         guard hasReceivedHello else {
-            throw SessionEnd(.protocolError, "the first frame is not HELLO: is this Twinport?")
+            throw SessionEnd(.protocolError, SessionEnd.notTwinport)
         }
     }
 

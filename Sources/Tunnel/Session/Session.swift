@@ -280,13 +280,19 @@ package final class Session {
             throw SessionEnd(
                 .version,
                 "we speak protocol version \(self.hello.versions), the peer \(hello.versions): "
-                    + "install matching versions of twinport and twinport-agent")
+                    + SessionEnd.sameVersion)
         }
         guard hello.role == self.hello.role.peer else {
-            throw SessionEnd(.notAllowed, "both ends of the tunnel are the \(hello.role)")
+            throw SessionEnd(
+                .notAllowed,
+                "both ends of the tunnel are the \(hello.role); run twinport on the host and twinport-agent in the guest"
+            )
         }
         guard hello.requiredFeatures == 0 else {
-            throw SessionEnd(.version, "the peer requires features this version does not have")
+            throw SessionEnd(
+                .version,
+                "the other end requires features that this version does not have: \(SessionEnd.sameVersion)"
+            )
         }
         progress.peer = hello
         progress.hasReceivedHello = true

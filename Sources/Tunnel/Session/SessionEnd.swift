@@ -20,6 +20,15 @@ package struct SessionEnd: Error, Equatable, Sendable, CustomStringConvertible {
     static let closedByPeer = SessionEnd(
         .other, "the other end closed the tunnel", isByPeer: true)
 
+    /// What answers at the tunnel's address is another program, and what to do.
+    static let notTwinport =
+        "what answers there is not Twinport; expected twinport or twinport-agent: check the tunnel's address"
+    /// The same for what says nothing.
+    static let noGreeting =
+        "no greeting within 5 s; expected twinport or twinport-agent at the other end: check the tunnel's address"
+    /// What to do about what only another version can have sent.
+    static let sameVersion = "install matching versions of twinport and twinport-agent"
+
     /// In words of ours, with the peer's in quotes: anything that reaches the tunnel can say anything.
     var attributed: String {
         isByPeer && self != Self.closedByPeer ? "it says \"\(reason)\"" : reason
@@ -47,11 +56,13 @@ extension SessionEnd {
                 "the other end asks for a key and this side has none: \(LinkError.bothNeedIt)")
             return
         }
+        let isOther = !hasReceivedHello && error.isForeign
         self.init(
             .protocolError,
-            hasReceivedHello
-                ? "the peer broke the protocol: \(error)"
-                : "the other end does not speak Twinport's protocol: \(error)")
+            isOther
+                ? Self.notTwinport
+                : "the other end sent something that this version cannot read (\(error)): \(Self.sameVersion)"
+        )
     }
 
     /// Says which rule of docs/protocol.md, "Streams", a frame broke.
