@@ -82,8 +82,12 @@ package enum SettingsFile {
     }
 
     static func failure(_ path: String, _ what: String, _ error: SystemError) -> SettingsError {
-        SettingsError(
+        let fix =
+            error.isPermissionDenied
+            ? "; run this as the file's owner, or give user \(ThisProcess.userID) access to it and to its folder"
+            : ""
+        return SettingsError(
             file: path, line: 0, column: 0, key: "",
-            problem: "\(what): \(SystemError.text(of: error.code))")
+            problem: "\(what): \(SystemError.text(of: error.code))\(fix)")
     }
 }

@@ -140,19 +140,23 @@ struct TwinportAgent: ParsableCommand {
 
     private func mode() throws -> TunnelMode {
         let dial = connect ?? (listen == nil ? ThisProcess.environment("TWINPORT_CONNECT") : nil)
+        let source = connect == nil ? "TWINPORT_CONNECT" : "--connect"
         switch (dial, listen) {
-        case (let dial?, nil): return try checked(.connect(try uri(dial)))
-        case (nil, let listen?): return try checked(.listen(try uri(listen)))
+        case (let dial?, nil): return try checked(.connect(try uri(dial, source)), source)
+        case (nil, let listen?):
+            return try checked(.listen(try uri(listen, "--listen")), "--listen")
         case (nil, nil):
             throw UsageProblem(
                 "where is the host? Give --connect or --listen with an address, as "
                     + "--connect vsock://2:1024, or set TWINPORT_CONNECT")
-        default: throw UsageProblem("--connect and --listen exclude each other")
+        default: throw UsageProblem("--connect and --listen exclude each other; give one of them")
         }
     }
 
-    private func checked(_ mode: TunnelMode) throws -> TunnelMode {
-        if let problem = mode.obstacle(on: .guest) { throw UsageProblem("\(mode.uri): \(problem)") }
+    private func checked(_ mode: TunnelMode, _ source: String) throws -> TunnelMode {
+        if let problem = mode.obstacle(on: .guest) {
+            throw UsageProblem("\(source) \(mode.uri): \(problem)")
+        }
         return mode
     }
 
@@ -175,15 +179,15 @@ struct TwinportAgent: ParsableCommand {
         do {
             return try TunnelKey(file: path)
         } catch {
-            throw UsageProblem(error.description)
+            throw UsageProblem("\(key == nil ? "TWINPORT_KEY" : "--key"): \(error)")
         }
     }
 
-    private func uri(_ text: String) throws -> TunnelURI {
+    private func uri(_ text: String, _ source: String) throws -> TunnelURI {
         do {
             return try TunnelURI(parsing: text)
         } catch {
-            throw UsageProblem(error.description)
+            throw UsageProblem("\(source): \(error)")
         }
     }
 }

@@ -49,14 +49,14 @@ extension EndToEnd {
             try Lab.with(start: false) { lab in
                 let cases = [
                     ("AGENT", "Give --connect or --listen"),
-                    ("AGENT --connect ftp://x", "ftp://x"),
+                    ("AGENT --connect ftp://x", "--connect: \"ftp://x\""),
                     ("AGENT --connect unix://a --listen unix:///b", "a"),
                     ("AGENT --connect unix:///a --listen unix:///b", "exclude each other"),
                     (
                         "AGENT --connect vsock://any:1024",
                         "expected the host's number, as vsock://2:1024"
                     ),
-                    ("TWINPORT_CONNECT=vsock://2:99999999999 AGENT", "vsock://2:99999999999"),
+                    ("TWINPORT_CONNECT=vsock://2:99999999999 AGENT", "TWINPORT_CONNECT: "),
                 ]
                 for (line, text) in cases {
                     let outcome = try agent(lab, line)
