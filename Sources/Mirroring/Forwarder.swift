@@ -129,11 +129,14 @@ package final class Forwarder {
         timers.hold = try Timer(loop: loop) {}
         order.onHold = { [unowned self] in timers.hold?.start(after: OrderGate.longestHold) }
         order.isWanted = policy.offersDisabled == nil
-        try loop.onTurnEnd { [unowned self] in
-            mirrors.settleDirty()
-            session?.pump()
-            resources.done.finish()
-        }
+        try loop.onTurnEnd { [unowned self] in turnEnded() }
+    }
+
+    /// A method, so that the closure takes hold of this object once.
+    private func turnEnded() {
+        mirrors.settleDirty()
+        session?.pump()
+        resources.done.finish()
     }
 
     /// Only a guest's listeners have clients on other machines: a guest's mirrors are on loopback.

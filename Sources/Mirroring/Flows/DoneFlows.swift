@@ -8,14 +8,20 @@ protocol FinishingFlow: AnyObject {
 /// frame, and nobody for the close. Loop thread only.
 final class DoneFlows {
     private var flows: [any FinishingFlow] = []
+    /// Asked at the end of each turn: of the array that would be a checked access.
+    private var hasSome = false
 
-    func append(_ flow: any FinishingFlow) { flows.append(flow) }
+    func append(_ flow: any FinishingFlow) {
+        hasSome = true
+        flows.append(flow)
+    }
 
     /// At the end of a turn of the loop, when its frames have left or the tunnel takes no more.
     func finish() {
-        guard !flows.isEmpty else { return }
+        guard hasSome else { return }
         let count = flows.count
         for at in 0..<count { flows[at].finish() }
         flows.removeFirst(count)
+        hasSome = !flows.isEmpty
     }
 }
