@@ -11,6 +11,7 @@ import threading
 import time
 import unittest
 
+from receiving import receive
 from fake_machine import (
     CREDIT_REQUEST, CREDIT_UPDATE, EVENT_INDEX, GET_BASE, INDIRECT_TABLES, PATIENT, REQUEST, RESPONSE, RST, RW, RX,
     SET_CALL, SET_KICK, SHUTDOWN, TOP, VERSION_1, WINDOW, Backend, Guest, Machine, random_bytes, wait)
@@ -74,7 +75,7 @@ class BackendTest(unittest.TestCase):
             guest.connect(77, 9)
             host, _ = listener.accept()
             guest.send(RW, 77, 9, b"hello")
-            self.assertEqual(host.recv(5, socket.MSG_WAITALL), b"hello")
+            self.assertEqual(receive(host, 5), b"hello")
             host.sendall(b"good day")
             self.assertEqual(guest.expect(RW)[1], b"good day")
             host.close()
@@ -156,7 +157,7 @@ class Traffic(BackendTest):
         self.assertEqual(caller.recv(100), b"OK %d\n" % port)
         self.assertEqual(guest.expect(RW)[1], b"before the answer")
         guest.send(RW, 1234, port, b"answer")
-        self.assertEqual(caller.recv(6, socket.MSG_WAITALL), b"answer")
+        self.assertEqual(receive(caller, 6), b"answer")
         # The line is no part of what the guest has sent.
         guest.send(CREDIT_REQUEST, 1234, port)
         guest.expect(CREDIT_UPDATE, forwarded=6)
@@ -181,7 +182,7 @@ class Traffic(BackendTest):
         host = self.pair(guest, listener)
         guest.send(RW, 1000, 80, b"last words")
         guest.send(SHUTDOWN, 1000, 80, flags=2)
-        self.assertEqual(host.recv(100, socket.MSG_WAITALL), b"last words")
+        self.assertEqual(receive(host, 100), b"last words")
         host.sendall(b"still here")
         self.assertEqual(guest.expect(RW)[1], b"still here")
         host.close()
@@ -193,7 +194,7 @@ class Traffic(BackendTest):
         guest.expect(SHUTDOWN, flags=2)
         guest.send(RW, 1001, 80, b"yours")
         guest.send(SHUTDOWN, 1001, 80, flags=3)
-        self.assertEqual(other.recv(100, socket.MSG_WAITALL), b"yours")
+        self.assertEqual(receive(other, 100), b"yours")
         guest.expect(RST, guest_port=1001)
 
     def test_nobody_there_is_a_reset(self):

@@ -16,6 +16,8 @@ import subprocess
 import tempfile
 import time
 
+from receiving import receive
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PATIENT = 20  # seconds, where a loaded machine must not fail a test
 HEADER = struct.Struct("<QQIIIHHIII")
@@ -221,12 +223,12 @@ class Machine:
         return answer
 
     def answer(self):
-        head = self.qemu.recv(12, socket.MSG_WAITALL)
+        head = receive(self.qemu, 12)
         if len(head) < 12:
             raise ConnectionError("the backend let QEMU go")
         request, flags, size = struct.unpack("<III", head)
         assert flags == 5, flags  # version 1, an answer
-        return request, self.qemu.recv(size, socket.MSG_WAITALL) if size else b""
+        return request, receive(self.qemu, size)
 
     def is_let_go(self):
         """Whether the backend closes the connection, now or soon."""

@@ -15,6 +15,8 @@ import termios
 import time
 import unittest
 
+from receiving import receive
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 HOST, GUEST = (TOP / "vm/lib" / name for name in ("host", "guest"))
 PATIENT = 20  # seconds, where a loaded machine must not fail a test
@@ -94,15 +96,6 @@ class Guests(unittest.TestCase):
                      HOST / "common.sh", name],
                     env=os.environ | {"TWINPORT_VM_STATE": state}, capture_output=True, text=True, check=True)
                 self.assertEqual(done.stdout, str(expected), name)
-
-
-def receive(source, count):
-    """So many bytes, or what comes until the end. A socket with a timeout does not wait for all of them by itself, whatever
-    MSG_WAITALL says."""
-    received = b""
-    while len(received) < count and (more := source.recv(count - len(received))):
-        received += more
-    return received
 
 
 @unittest.skipUnless(shutil.which("cc"), "no C compiler")
