@@ -70,7 +70,7 @@ package struct Admission: Equatable, Sendable {
     private func unixRefusal(_ socket: borrowing Socket) -> String? {
         guard let user = try? socket.peerUser() else { return "its user cannot be determined" }
         if users.contains(user) { return nil }
-        return
-            "it runs as user \(user), which may not connect; expected root or user \(ThisProcess.userID)\(remedy)"
+        let expected = users.sorted().map(String.init).joined(separator: " or ")
+        return "it runs as user \(user), which may not connect; expected user \(expected)\(remedy)"
     }
 }

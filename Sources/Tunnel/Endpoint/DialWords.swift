@@ -6,7 +6,7 @@ enum DialWords {
     static func text(of error: LinkError, at uri: TunnelURI) -> String {
         guard case .system(let error) = error else { return error.description }
         let words = SystemError.text(of: error.code)
-        if error.isPermissionDenied, isFile(uri) {
+        if error.isPermissionDenied, uri.socketPath != nil {
             return
                 "this user may not connect there (\(words)); give user \(ThisProcess.userID) access to the socket "
                 + "and its folder"
@@ -20,12 +20,5 @@ enum DialWords {
                 "no program listens there (\(words)); start Twinport at the other end, or correct the address here"
         }
         return "\(words); check the address, and that the other end runs"
-    }
-
-    private static func isFile(_ uri: TunnelURI) -> Bool {
-        switch uri {
-        case .unix, .firecracker: true
-        case .vsock, .tcp: false
-        }
     }
 }
